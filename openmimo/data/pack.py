@@ -1,0 +1,140 @@
+"""Documents as token ids, drawn by a mix and packed into rows [R 2.1, 2.3].
+
+    store = TokenStore("runs/smoke/data/tokens"); batches = PackedBatches(store, seed=0)
+    batch = batches.next(rows=32, length=128, mix={"code": 0.4, "math": 0.6}, stage="stage1")
+
+A row holds several documents, masked from each other by their segment numbers. The source of each document is the one
+that lags most behind its share, so the mix is met to within a document; a source's documents come in a seeded order
+that is new in every epoch. State is small and JSON-able: a run that resumes draws the same rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from openmimo.errors import UserError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """ids, labels, segments, positions: int64 (rows, length). labels are the next token of the same document, -100
+    where there is none or where no loss is wanted; segment 0 is padding."""
+
+    ids: np.ndarray
+    labels: np.ndarray
+    segments: np.ndarray
+    positions: np.ndarray
+
+
+class TokenStore:
+    """Memory-mapped token ids by source: `NAME.ids.npy` (uint32), `NAME.docs.npy` (documents, 2): where each document
+    begins and the offset inside it from which the loss counts. `TokenStore.write` makes one."""
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        names = sorted(p.name.removesuffix(".ids.npy") for p in self.folder.glob("*.ids.npy"))
+        if not names:
+            raise UserError(f"{folder}: no token files there; run the data stage again")
+        self.ids = {n: np.load(self.folder / f"{n}.ids.npy", mmap_mode="r") for n in names}
+        self.docs = {n: np.load(self.folder / f"{n}.docs.npy") for n in names}
+
+    @staticmethod
+    def write(folder: Path, name: str, documents: list[tuple[list[int], int]]) -> int:
+        """documents: (ids, index of the first id that is a target of the loss). Returns the number of tokens."""
+        folder.mkdir(parents=True, exist_ok=True)
+        lengths = np.array([len(ids) for ids, _ in documents], dtype=np.int64)
+        starts = np.concatenate(([0], np.cumsum(lengths)))
+        answers = np.array([start for _, start in documents] + [0], dtype=np.int64)
+        flat = np.fromiter((i for ids, _ in documents for i in ids), dtype=np.uint32, count=int(starts[-1]))
+        np.save(folder / f"{name}.ids.npy", flat)
+        np.save(folder / f"{name}.docs.npy", np.stack((starts, answers), axis=1))
+        return int(starts[-1])
+
+    def tokens(self, name: str) -> int:
+        return len(self.ids[name])
+
+    def document(self, name: str, index: int) -> tuple[np.ndarray, int]:
+        """(ids, first target) of a document."""
+        start, answer = self.docs[name][index]
+        return self.ids[name][start : self.docs[name][index + 1][0]], int(answer)
+
+
+class PackedBatches:
+    """Draws documents by the mix and packs them; `state` and `restore` make it resumable; `ledger` counts tokens."""
+
+    def __init__(self, store: TokenStore, seed: int):
+        self.store, self.seed = store, seed
+        self.cursor = {name: [0, 0, 0] for name in store.ids}  # epoch, place in the epoch's order, offset in document
+        self.carry: list[list] = []  # pieces drawn but not yet placed: [source, document, begin, end]
+        self.ledger: dict[str, dict[str, int]] = {}  # stage -> source -> tokens
+        self._orders: dict[str, tuple[int, np.ndarray]] = {}
+
+    def state(self) -> dict:
+        return {"cursor": self.cursor, "carry": self.carry, "ledger": self.ledger}
+
+    def restore(self, state: dict) -> None:
+        self.cursor, self.carry, self.ledger = state["cursor"], state["carry"], state["ledger"]
+
+    def next(self, rows: int, length: int, mix: dict[str, float], stage: str) -> Batch:
+        """The next batch: best-fit packing of the documents drawn."""
+        counts = self.ledger.setdefault(stage, dict.fromkeys(mix, 0))
+        free, placed, waiting = [length] * rows, [[] for _ in range(rows)], []
+        queue, misses = [p for p in self.carry if p[3] - p[2] <= length], 0
+        self.carry = []
+        while misses < 8 and sum(free) > rows:
+            piece = queue.pop(0) if queue else self._draw(mix, counts, length)
+            size = piece[3] - piece[2]
+            fits = [(space, row) for row, space in enumerate(free) if space >= size]
+            if not fits:
+                waiting.append(piece)
+                misses += 1
+                continue
+            _, row = min(fits)
+            free[row] -= size
+            placed[row].append(piece)
+        self.carry = waiting + queue
+        return self._fill(placed, rows, length)
+
+    def _draw(self, mix: dict[str, float], counts: dict[str, int], length: int) -> list:
+        """One piece (at most `length` tokens) of the source that lags most behind its share."""
+        name = min((n for n in mix if mix[n] > 0), key=lambda n: (counts.get(n, 0) / mix[n], n))
+        if name not in self.store.ids or len(self.store.docs[name]) < 2:
+            raise UserError(f"{self.store.folder}: the mix asks for source {name!r}, which is empty; change the mix")
+        epoch, place, offset = self.cursor[name]
+        document = int(self._order(name, epoch)[place])
+        ids, _ = self.store.document(name, document)
+        end = min(len(ids), offset + length)
+        if end < len(ids):
+            self.cursor[name] = [epoch, place, end]
+        else:
+            last = place + 2 == len(self.store.docs[name])
+            self.cursor[name] = [epoch + 1, 0, 0] if last else [epoch, place + 1, 0]
+        counts[name] = counts.get(name, 0) + end - offset
+        return [name, document, offset, end]
+
+    def _order(self, name: str, epoch: int) -> np.ndarray:
+        if self._orders.get(name, (None,))[0] != epoch:
+            key = [self.seed, epoch, *name.encode()]
+            self._orders[name] = epoch, np.random.default_rng(key).permutation(len(self.store.docs[name]) - 1)
+        return self._orders[name][1]
+
+    def _fill(self, placed: list[list], rows: int, length: int) -> Batch:
+        ids = np.zeros((rows, length), dtype=np.int64)
+        labels = np.full((rows, length), -100, dtype=np.int64)
+        segments, positions = np.zeros_like(ids), np.zeros_like(ids)
+        for row, pieces in enumerate(placed):
+            at = 0
+            for number, (name, document, begin, end) in enumerate(pieces, 1):
+                tokens, answer = self.store.document(name, document)
+                size = end - begin
+                ids[row, at : at + size] = tokens[begin:end]
+                segments[row, at : at + size] = number
+                positions[row, at : at + size] = np.arange(size)
+                first = max(0, answer - begin - 1)  # the position whose next token is the first target
+                if first < size - 1:
+                    labels[row, at + first : at + size - 1] = tokens[begin + first + 1 : end]
+                at += size
+        return Batch(ids, labels, segments, positions)

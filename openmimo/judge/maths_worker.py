@@ -1,0 +1,53 @@
+"""The process in which Math-Verify runs: a line `[answer, gold]` in, a line `right`, `wrong` or `unparsable` out.
+
+    python -P maths_worker.py          (`maths.MathJudge` starts it, watches its CPU time and kills it)
+
+The answer must be LaTeX or a number as a whole: Math-Verify's search for the last thing that looks like a number is off,
+since `9 \\to 10` and `9 | 10` would pass for 10 with it.
+"""
+
+import json
+import logging
+import os
+import resource
+import sys
+
+from math_verify import LatexExtractionConfig, parse, verify
+
+MEMORY_BYTES = 4 << 30
+WHOLE = [LatexExtractionConfig(boxed_match_priority=0)]
+
+
+def verdict(answer: str, gold: str) -> str:
+    """Math-Verify's view of one pair; whatever it raises means that it cannot read one of the two."""
+    try:
+        given = parse(
+            f"\\boxed{{{answer}}}",
+            WHOLE,
+            fallback_mode="no_fallback",
+            extraction_mode="first_match",
+            parsing_timeout=None,
+            raise_on_error=True,
+        )
+        expected = parse(f"\\boxed{{{gold}}}", parsing_timeout=None, raise_on_error=True)
+        if not given or not expected:
+            return "unparsable"
+        return "right" if verify(expected, given, timeout_seconds=None, raise_on_error=True) else "wrong"
+    except Exception:  # sympy and its parsers raise anything at all on hostile text
+        return "unparsable"
+
+
+def main() -> None:
+    logging.disable()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    verdict("\\frac{1}{2}", "0.5")  # what is loaded on first use
+    replies = os.dup(1)
+    os.dup2(2, 1)  # nothing that a library prints may pass for a verdict
+    os.write(replies, b"ready\n")
+    for line in sys.stdin.buffer:
+        os.write(replies, verdict(*json.loads(line)).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

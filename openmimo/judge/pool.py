@@ -1,0 +1,131 @@
+"""The judge: programs in, a verdict for every test out. It keeps the expected outputs, and the workers on a leash.
+
+    with Judge(workers=2) as judge:
+        verdicts = judge.judge_many([(problem, program), ...])     # one list of TestVerdict each, in test order
+
+Verdicts: AC; WA; TLE (CPU time; wall time is a backstop), MLE, OLE; RE (an exception, a crash, a result that is not
+data); IE (our fault: a worker died or could not start the program; tried three times, on another worker where there is
+one). Standard library only: workers are processes of their own that import nothing of ours, so the judge's process may
+hold torch. Programs have the standard library and no packages.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from openmimo.errors import UserError
+from openmimo.judge.case import TRIES, Case
+from openmimo.judge.leash import Worker, WorkerDied
+from openmimo.rows import Problem, TestVerdict
+
+RUNGS = ("namespaces", "landlock", "rlimits")
+
+
+class Judge:
+    """A pool of workers. One caller at a time (others wait); usable from any thread. `rung` names the isolation."""
+
+    def __init__(self, workers: int = 1, rung: str | None = None):
+        """rung: one of RUNGS (see `confine`); None takes the highest that the machine offers."""
+        if workers < 1:
+            raise UserError(f"judge: workers must be at least 1, not {workers}")
+        if rung not in (None, *RUNGS):
+            raise UserError(f"judge: rung {rung!r} is not one of {', '.join(RUNGS)}")
+        self.lock = threading.Lock()
+        self.rung, first = first_rung([rung] if rung else RUNGS)
+        self.workers = [first] + [Worker(self.rung) for _ in range(workers - 1)]
+        for worker in self.workers[1:]:
+            worker.wait_ready()
+
+    def judge_many(self, items: list[tuple[Problem, str]]) -> list[list[TestVerdict]]:
+        """Every program on all tests of its problem; the order of items and of tests is kept. A UserError for a
+        problem without tests, since no verdict on it would mean anything."""
+        cases = [Case(problem, program) for problem, program in items]
+        with self.lock:
+            waiting = deque(cases)
+            try:
+                while waiting or any(worker.case for worker in self.workers):
+                    for worker in list(self.workers):
+                        if waiting and not worker.case:
+                            self._give(worker, waiting.popleft(), waiting)
+                    self._step(waiting)
+            finally:  # after an interruption a busy worker's answer would be taken for the next one's
+                for worker in list(self.workers):
+                    if worker.case:
+                        self._replace(worker)
+        return [case.verdicts for case in cases]
+
+    def _give(self, worker: Worker, case: Case, waiting: deque[Case]) -> None:
+        """Sends the case's next request to the worker, or to its successor where it died idle (no fault of the case)."""
+        if worker.process.poll() is not None:
+            worker = self._replace(worker)
+        try:
+            worker.send(case)
+        except WorkerDied:
+            self._lost(worker, waiting)
+
+    def _step(self, waiting: deque[Case]) -> None:
+        """Waits for a busy worker, moves its bytes, books its outcomes."""
+        poll, owner = select.poll(), {}
+        busy = [worker for worker in self.workers if worker.case]
+        for worker in busy:
+            for fd, events in worker.interests():
+                poll.register(fd, events)
+                owner[fd] = worker
+        patience = min((worker.deadline for worker in busy), default=0.0) - time.monotonic()
+        happened = {owner[fd] for fd, _ in poll.poll(max(0.0, patience) * 1000 + 1)}
+        for worker in busy:
+            try:
+                if worker in happened and worker.advance():
+                    case, worker.case = worker.case, None
+                    case.book(worker.outcomes)
+                    if case.pending:
+                        self._give(worker, case, waiting)
+                elif time.monotonic() > worker.deadline:
+                    raise WorkerDied
+            except WorkerDied:
+                self._lost(worker, waiting)
+
+    def _lost(self, worker: Worker, waiting: deque[Case]) -> None:
+        """A worker is gone: its case goes first in the queue, a new worker takes its place."""
+        case = worker.case
+        self._replace(worker)
+        case.fail()
+        if case.pending:
+            waiting.appendleft(case)
+
+    def _replace(self, worker: Worker) -> Worker:
+        worker.stop()
+        new = first_rung([self.rung] * TRIES)[1]
+        self.workers[self.workers.index(worker)] = new
+        return new
+
+    def close(self) -> None:
+        """Ends the workers; safe to call twice."""
+        with self.lock:
+            for worker in self.workers:
+                worker.stop()
+            self.workers = []
+
+    def __enter__(self) -> Judge:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def first_rung(rungs: Sequence[str]) -> tuple[str, Worker]:
+    """The first rung on which a worker starts, and that worker."""
+    for rung in rungs:
+        worker = Worker(rung)
+        try:
+            worker.wait_ready()
+            return rung, worker
+        except WorkerDied:
+            worker.stop()
+    raise UserError(
+        f"judge: this machine cannot start a worker on {', '.join(dict.fromkeys(rungs))}; see openmimo/judge/confine.py"
+    )

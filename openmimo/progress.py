@@ -1,0 +1,97 @@
+"""Progress of stages: live bars on a terminal, plain lines in a log. Rows come from the stages' own logs."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+SHOWN = {  # key -> (label, format)
+    "loss": ("loss", "{:.3f}"),
+    "mtp_loss": ("mtp", "{:.3f}"),
+    "lr": ("lr", "{:.2g}"),
+    "reward": ("reward", "{:.3f}"),
+    "kept": ("kept", "{:.0%}"),
+    "response_length": ("length", "{:.0f}"),
+    "pool": ("pool", "{:.0f}"),
+    "tokens_per_s": ("tok/s", "{:,.0f}"),
+}
+PLAIN_EVERY_S = 10.0
+
+
+def describe(row: dict[str, Any]) -> str:
+    """The row's main numbers as text."""
+    parts = [row["stage"]] if row.get("stage") else []
+    for key, (label, form) in SHOWN.items():
+        if row.get(key) is not None:
+            parts.append(f"{label} {form.format(row[key])}")
+    return "  ".join(parts)
+
+
+class Progress:
+    """One line a stage. Stages are anything with `name` and `title`."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self.live = console.is_terminal
+        self.bars = Bars(
+            TextColumn("{task.fields[title]:<28}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[text]}"),
+            console=console,
+        )
+        self.tasks: dict[str, Any] = {}
+        self.started: dict[str, tuple[float, int]] = {}
+        self.shown: dict[str, float] = {}
+
+    def __enter__(self) -> Progress:
+        if self.live:
+            self.bars.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.live:
+            self.bars.stop()
+
+    def skip(self, stage) -> None:
+        self.console.print(f"[dim]done before   {stage.title}[/]")
+
+    def begin(self, stage) -> None:
+        self.started[stage.name] = (time.monotonic(), -1)
+        self.shown[stage.name] = time.monotonic()
+        if self.live:
+            self.tasks[stage.name] = self.bars.add_task("", total=None, title=stage.title, text="starting")
+        else:
+            self.console.print(f"begins        {stage.title}")
+
+    def row(self, stage, row: dict[str, Any]) -> None:
+        if "text" in row:
+            self.console.print(f"              [dim]{stage.title}:[/] {escape(row['text'])}", highlight=False)
+        if "step" not in row:
+            return
+        if self.live:
+            self.bars.update(self.tasks[stage.name], completed=row["step"], total=row.get("total"), text=describe(row))
+            return
+        now = time.monotonic()
+        began, first = self.started[stage.name]
+        if first < 0:
+            self.started[stage.name] = began, first = now, row["step"]
+        if now - self.shown[stage.name] >= PLAIN_EVERY_S:
+            self.shown[stage.name] = now
+            left = (now - began) / max(1, row["step"] - first) * (row.get("total", 0) - row["step"])
+            self.console.print(
+                f"              {stage.title}  step {row['step']}/{row.get('total', '?')}  {describe(row)}  "
+                f"ETA {max(0, left):.0f} s",
+                highlight=False,
+            )
+
+    def end(self, stage, seconds: float) -> None:
+        if self.live:
+            self.bars.update(self.tasks.pop(stage.name), visible=False)
+        self.console.print(f"[green]done[/] {seconds:6.1f} s  {stage.title}", highlight=False)

@@ -1,0 +1,57 @@
+"""The run's stages `rl` (from SFT) and `rl-zero` (from Base) [R 3.3]: same problems, same template, same settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from openmimo.judge.maths import MathJudge
+from openmimo.judge.pool import Judge
+from openmimo.pretrain.stage import save_into
+from openmimo.recipe import Rl
+from openmimo.rl.difficulty import DifficultyTable
+from openmimo.rl.score import score_responses
+from openmimo.rl.trainer import Trainer
+from openmimo.rows import Problem, read_rows
+from openmimo.runs import Context
+from openmimo.train.checkpoint import Checkpointer
+from openmimo.train.log import Log
+
+
+def run(context: Context) -> None:
+    """RL from the SFT model."""
+    _from(context, "sft", context.recipe.rl.steps)
+
+
+def zero(context: Context) -> None:
+    """RL-Zero: RL from the base model."""
+    _from(context, "base", context.recipe.rl.zero_steps or context.recipe.rl.steps)
+
+
+def _from(context: Context, source: str, steps: int) -> None:
+    recipe, curated = context.recipe, context.inputs["curate"]
+    problems = list(read_rows(curated / "problems.jsonl", Problem))
+    table = DifficultyTable.load(curated / "difficulty.json")
+    checkpointer = Checkpointer(context.folder, recipe.checkpoint.every_s)
+    train(
+        context.inputs[source], problems, recipe.rl, steps, recipe.seed, recipe.engine.slots, context.folder,
+        checkpointer, context.log, difficulty=table,
+    )  # fmt: skip
+
+
+def train(
+    source: Path, problems: list[Problem], rl: Rl, steps: int, seed: int, slots: int, folder: Path,
+    checkpointer: Checkpointer, log: Log, difficulty: DifficultyTable | None = None, user_reward: Callable | None = None,
+) -> None:  # fmt: skip
+    """Trains `source` on `problems` and writes the checkpoint into `folder`. difficulty: levels of each problem's
+    tests (None: one level); user_reward: replaces the rules, see rl/score.py."""
+    with Judge(workers=1) as judge, MathJudge() as maths:
+        score = partial(
+            score_responses, judge=judge, math_judge=maths, reward_kind=rl.reward, difficulty=difficulty,
+            user_reward=user_reward,
+        )  # fmt: skip
+        trainer = Trainer(source, problems, rl, seed, slots, score)
+        trainer.train(steps, checkpointer, log)
+    save_into(folder, trainer.model, source)
+    checkpointer.clear()

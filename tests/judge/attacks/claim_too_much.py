@@ -1,0 +1,12 @@
+"""Announces a result of four gigabytes, and sends it slowly."""
+
+import os
+import struct
+import time
+
+
+def solve(numbers):
+    os.write(3, struct.pack("<IcddI", 1 << 19, b"V", 0.0, 0.0, 0))
+    while True:
+        os.write(3, b" ")
+        time.sleep(0.0005)

@@ -1,0 +1,10 @@
+"""Claims, in the worker's own words, that the judge is to blame."""
+
+import os
+import struct
+
+
+def solve(numbers):
+    for status in (b"I", b"R", b"L"):
+        os.write(3, struct.pack("<IcddI", 0, status, 0.0, 0.0, 0))
+    os._exit(70)

@@ -1,0 +1,121 @@
+"""Programs that do not compute the answer get no test accepted, on any rung, and leave nothing behind.
+
+One file an attack in `attacks/`: `solve(numbers)` should return the sum of squares; those of kind stdin should print the
+square of the number that they read.
+"""
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from openmimo.errors import UserError
+from openmimo.judge.pool import RUNGS, Judge
+from openmimo.rows import Limits, Problem, Test
+
+ATTACKS = sorted(Path(__file__).with_name("attacks").glob("*.py"))
+LIMITS = Limits(cpu_s=0.15, wall_s=0.5, memory_mb=64, output_kb=1024)
+ASK = [{"role": "user", "content": "Solve it."}]
+CALLS = Problem(
+    "squares",
+    "code",
+    ASK,
+    entry_point="solve",
+    tests=[Test("a", "call", [[1, 2, 3]], 14), Test("b", "call", [[4]], 16)],
+    limits=LIMITS,
+)
+STDIN = Problem("square", "code", ASK, tests=[Test("a", "stdin", "7\n", "49\n")], limits=LIMITS)
+HONEST = {
+    "squares": "def solve(numbers):\n    return sum(n * n for n in numbers)",
+    "square": "print(int(input()) ** 2)",
+}
+
+
+@pytest.fixture(scope="module", params=RUNGS)
+def judge(request):
+    try:
+        judge = Judge(1, rung=request.param)
+    except UserError as error:
+        pytest.skip(str(error))
+    with judge:
+        yield judge
+        assert nothing_left(judge)
+
+
+def nothing_left(judge):
+    """Whether only the idle workers remain of all that ran, and their folders are empty."""
+    boxes = {worker.box.name for worker in judge.workers}
+    idle = {worker.process.pid for worker in judge.workers}
+    idle |= (
+        {child.pid for pid in idle for child in psutil.Process(pid).children()} if judge.rung == "namespaces" else set()
+    )
+    running = {p.pid for p in psutil.process_iter(["cmdline"]) if boxes & set(p.info["cmdline"] or [])}
+    return running == idle and not any(os.listdir(box) for box in boxes)
+
+
+def verdicts(judge, problem, program):
+    return [verdict.verdict for verdict in judge.judge_many([(problem, program)])[0]]
+
+
+@pytest.mark.parametrize("path", ATTACKS, ids=lambda path: path.stem)
+def test_attack_is_not_accepted(judge, path):
+    program = path.read_text()
+    problem = STDIN if "kind: stdin" in program else CALLS
+    start = time.monotonic()
+    found = verdicts(judge, problem, program)
+    assert "AC" not in found and "IE" not in found
+    assert time.monotonic() - start < 8
+    assert nothing_left(judge)
+    assert verdicts(judge, problem, HONEST[problem.id]) == ["AC"] * len(problem.tests)
+
+
+EXPECTED_VERDICTS = {
+    "always_equal_int": "WA",
+    "always_equal_object": "RE",
+    "not_a_number": "WA",
+    "exit_early": "RE",
+    "infinite_loop": "TLE",
+    "muted_signals": "TLE",
+    "sleep_for_ever": "TLE",
+    "false_clock": "TLE",
+    "memory_bomb": "MLE",
+    "forge_faults": "RE",
+    "flood_stdout": "OLE",
+    "print_at_exit": "WA",
+    "right_but_crashes": "RE",
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED_VERDICTS)
+def test_attack_verdict(judge, name):
+    program = next(path for path in ATTACKS if path.stem == name).read_text()
+    problem = STDIN if "kind: stdin" in program else CALLS
+    assert set(verdicts(judge, problem, program)) == {EXPECTED_VERDICTS[name]}
+
+
+def test_answers_on_disk_are_out_of_reach(judge, tmp_path):
+    answers = tmp_path / "problems.jsonl"
+    answers.write_text("14")
+    tmp_path.chmod(0o755)
+    program = f"def solve(numbers):\n    return int(open({str(answers)!r}).read())"
+    assert verdicts(judge, CALLS, program) == ["RE", "RE"] or judge.rung == "rlimits"
+
+
+def test_network_is_shut(judge):
+    if judge.rung == "rlimits":
+        pytest.skip("the lowest rung does not shut the network")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+        program = f"import socket\ndef solve(numbers):\n    socket.create_connection({address!r})\n    return 14"
+        assert verdicts(judge, CALLS, program) == ["RE", "RE"]
+
+
+def test_nothing_passes_from_one_program_to_the_next(judge):
+    leave = "import os\ndef solve(numbers):\n    open('14', 'w').close()\n    os.mkdir('../14')\n    return None"
+    find = "import os\ndef solve(numbers):\n    return 14 if '14' in os.listdir('.') + os.listdir('..') else None"
+    for _ in range(2):
+        assert verdicts(judge, CALLS, leave)[0] in ("WA", "RE")
+        assert "AC" not in verdicts(judge, CALLS, find)
