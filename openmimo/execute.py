@@ -21,25 +21,22 @@ from typing import Any
 from openmimo.errors import UserError
 from openmimo.progress import Progress
 from openmimo.recipe import Recipe, parse_recipe
-from openmimo.runs import Context, RunFolder, Stage, keys_of, run_facts
+from openmimo.runs import Context, RunFolder, Stage, StageFailed, keys_of, run_facts
 
 PRELOAD = ["torch", "openmimo.stages", "openmimo.model.transformer", "openmimo.model.hub", "openmimo.train.optim"]
 
 
-class StageFailed(Exception):
-    """A stage ended with an error that is not the user's; its traceback has been shown."""
-
-
-def execute(stages: list[Stage], recipe: Recipe, run: RunFolder, progress: Progress) -> dict[str, bool]:
-    """Does every stage that is not done; returns stage -> whether it was done now. `stages` has needs first."""
+def execute(stages: list[Stage], recipe: Recipe, run: RunFolder, progress: Progress) -> list[str]:
+    """Does every stage that is not done; returns the names of those it did. `stages` has needs first."""
     keys = keys_of(stages, recipe)
     done = {s.name for s in stages if run.is_done(s.name, keys[s.name])}
-    for stage in stages:  # an artefact whose need is missing must be redone only if something reads the need
+    for stage in stages:
         if stage.name in done:
             progress.skip(stage)
     todo = [s for s in stages if s.name not in done]
     if not todo:
-        return dict.fromkeys((s.name for s in stages), False)
+        return []
+    names = [s.name for s in todo]
     facts = run_facts(recipe.seed)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
@@ -61,7 +58,7 @@ def execute(stages: list[Stage], recipe: Recipe, run: RunFolder, progress: Progr
     finally:
         for child in children.values():
             child.process.kill()
-    return {s.name: s.name not in done or s.name in keys for s in stages}
+    return names
 
 
 class Child:

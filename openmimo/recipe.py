@@ -41,13 +41,16 @@ class Data(Section):
 
 
 class Problems(Section):
-    """Verifiable problems: a weight for each family, counts of train and held-out problems."""
+    """Verifiable problems: a weight for each family; counts of train and held-out problems, and of the synthetic
+    responses of stage 3. plain_share: share of answers without written steps (or in code's less careful styles) in the
+    corpus and the synthetic responses; sft_plain_share: the same in the SFT responses."""
 
     families: dict[str, float]
     train: int = Field(gt=0)
     test: int = Field(gt=0)
     synthetic: int = Field(4000, ge=0)
     plain_share: float = Field(0.5, ge=0, le=1)
+    sft_plain_share: float = Field(0.5, ge=0, le=1)
 
 
 class Tokenizer(Section):
@@ -231,6 +234,19 @@ def parse_recipe(data: dict[str, Any], where: str = "recipe") -> Recipe:
         raise UserError(f"{where}: " + "; ".join(_explain(e) for e in error.errors())) from None
 
 
+def parse_section(name: str, default: BaseModel, overrides: list[str] | tuple[str, ...]) -> Any:
+    """One section from its defaults and `name.key=value` overrides, for a stage that is run alone."""
+    data: dict[str, Any] = {name: default.model_dump(mode="json")}
+    for override in overrides:
+        _apply(data, override)
+    if extra := sorted(set(data) - {name}):
+        raise UserError(f"--set {extra[0]}...: this command reads only the section {name!r}")
+    try:
+        return type(default)(**data[name])
+    except ValidationError as error:
+        raise UserError("--set: " + "; ".join(_explain(e, type(default)) for e in error.errors())) from None
+
+
 def _apply(data: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     if not sign:
@@ -253,12 +269,12 @@ def _apply(data: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override}: no such place in the list; give an index that the recipe has") from None
 
 
-def _explain(error: dict[str, Any]) -> str:
+def _explain(error: dict[str, Any], root: Any = None) -> str:
     """One pydantic error as `key: what is wrong`; for an unknown key with the nearest known one."""
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] != "extra_forbidden":
         return f"{key or 'recipe'}: {error['msg'].removeprefix('Value error, ')}"
-    section: Any = Recipe
+    section: Any = root or Recipe
     for part in error["loc"][:-1]:
         if isinstance(part, str):
             section = _section_of(section.model_fields[part].annotation)

@@ -76,6 +76,10 @@ def keys_of(stages: list[Stage], recipe: Recipe) -> dict[str, str]:
     return keys
 
 
+class StageFailed(Exception):
+    """A stage ended with an error that is not the user's; the message holds its traceback."""
+
+
 class RunFolder:
     """`runs/NAME`: artefacts, work in progress, a lock."""
 

@@ -109,8 +109,6 @@ def _convert(element: Element, parts: list[str]) -> str:
         return _fenced(element, parts)
     if tag == "mspace":
         return "\\quad " if re.fullmatch(r"\s*[1-9][\d.]*em\s*", element.attrs.get("width", "")) else "\\,"
-    if tag == "semantics":
-        return parts[0] if parts else ""
     return _join(parts)
 
 

@@ -6,7 +6,8 @@ Rungs, the highest the machine allows is taken and named in `Judge.rung`:
                 standard library (read-only), four device files and the working folders; there is no /proc, no network.
                 The worker is PID 1 in there, so `kill(-1)` ends everything a program left, and all dies with it.
     landlock    where namespaces are forbidden: Landlock; TCP is shut, UDP is not
-    rlimits     neither: limits only. It does not stop a program from reading the machine's files.
+    rlimits     neither: limits only. It does not stop a program from reading the machine's files, and without a user
+                id of its own (we are not root) not from reading or killing its judge: `Judge` wants to be asked for it.
 
 On every rung: no_new_privs, no capabilities, its own user id when we are root, limits on CPU time, address space, file
 size, open files, processes; no core. Loaded by the worker without the package.

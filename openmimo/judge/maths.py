@@ -52,7 +52,7 @@ class MathJudge:
             pid, stdout = self.process.pid, self.process.stdout
             cpu_start, wall_start = cpu_seconds(pid), time.monotonic()
             try:
-                self.process.stdin.write(json.dumps([answer, gold]).encode() + b"\n")
+                self.process.stdin.write(json.dumps([bare(answer), bare(gold)]).encode() + b"\n")
                 while not select.select([stdout], [], [], 0.5)[0]:
                     if cpu_seconds(pid) - cpu_start > CPU_S or time.monotonic() - wall_start > WALL_S:
                         self.close()
@@ -124,13 +124,17 @@ def says_more(answer: str, gold: str) -> bool:
 
 def normal(text: str) -> str:
     """One spelling for what is plainly the same text. Blanks go, but not between digits: `1 2` is not 12."""
-    text = text.strip().strip("$").strip().rstrip(".")
-    text = re.sub(r"\\(?:left|right)(?![A-Za-z])|\\[!,;:> ]|~", " ", text.replace(r"\!", "").replace("{,}", ","))
+    text = re.sub(r"\\(?:left|right)(?![A-Za-z])|\\[!,;:> ]|~", " ", bare(text).replace(r"\!", "").replace("{,}", ","))
     text = re.sub(r"\\[dt]frac(?![A-Za-z])", r"\\frac", text)
     if whole := re.fullmatch(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}", text.strip()):
         text = whole[1]
     text = re.sub(r"[ \t]+", " ", text).strip()
     return re.sub(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])", "", text)
+
+
+def bare(text: str) -> str:
+    """The text without blanks, dollar signs and a full stop around it."""
+    return text.strip().strip("$").strip().rstrip(".")
 
 
 def integer(text: str) -> int:

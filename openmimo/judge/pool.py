@@ -11,6 +11,7 @@ hold torch. Programs have the standard library and no packages.
 
 from __future__ import annotations
 
+import os
 import select
 import threading
 import time
@@ -29,13 +30,14 @@ class Judge:
     """A pool of workers. One caller at a time (others wait); usable from any thread. `rung` names the isolation."""
 
     def __init__(self, workers: int = 1, rung: str | None = None):
-        """rung: one of RUNGS (see `confine`); None takes the highest that the machine offers."""
+        """rung: one of RUNGS (see `confine`); None takes the highest that the machine offers. The last one is taken
+        unasked only as root, where programs get a user id of their own: as our user they could read and kill us."""
         if workers < 1:
             raise UserError(f"judge: workers must be at least 1, not {workers}")
         if rung not in (None, *RUNGS):
             raise UserError(f"judge: rung {rung!r} is not one of {', '.join(RUNGS)}")
         self.lock = threading.Lock()
-        self.rung, first = first_rung([rung] if rung else RUNGS)
+        self.rung, first = first_rung([rung] if rung else RUNGS if os.getuid() == 0 else RUNGS[:-1])
         self.workers = [first] + [Worker(self.rung) for _ in range(workers - 1)]
         for worker in self.workers[1:]:
             worker.wait_ready()
@@ -126,6 +128,8 @@ def first_rung(rungs: Sequence[str]) -> tuple[str, Worker]:
             return rung, worker
         except WorkerDied:
             worker.stop()
+    tried = ", ".join(dict.fromkeys(rungs))
     raise UserError(
-        f"judge: this machine cannot start a worker on {', '.join(dict.fromkeys(rungs))}; see openmimo/judge/confine.py"
+        f"judge: no worker starts here with {tried}; allow user namespaces or Landlock, "
+        "or give rung='rlimits' if you trust the programs"
     )

@@ -28,8 +28,8 @@ def costs_section(run: Run) -> Html:
         "Time and memory",
         table("Each finished stage", ["stage", "time", "peak memory"], rows, class_="costs"),
         paragraph(
-            "Seconds and the most memory held at once, as each stage's manifest says. A stage that is not finished has "
-            "none yet."
+            "As each stage's manifest says. A stage that is not finished has none yet. Stages may run side by side, so "
+            "their times can add up to more than the clock showed."
         ),
     )
 

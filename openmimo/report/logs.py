@@ -98,8 +98,9 @@ def _log_paths(folder: Path, alone: bool) -> dict[str, Path]:
         return {stage: folder / "log.jsonl"} if stage else {}
     paths = {}
     for stage in STAGES:
-        both = [folder / ".work" / stage / "log.jsonl", folder / stage / "log.jsonl"]
-        paths.update({stage: path for path in reversed(both) if path.is_file()})
+        for path in (folder / stage / "log.jsonl", folder / ".work" / stage / "log.jsonl"):
+            if path.is_file():
+                paths[stage] = path
     return paths
 
 
@@ -107,11 +108,11 @@ def _stage_alone(folder: Path) -> str | None:
     """Which stage of training a folder that stands alone holds: by its manifest, its name, or else what it logged.
     None for an evaluation, whose log only counts problems."""
     manifest = next(iter(read_manifests(folder).values()), {})
-    for name in (manifest.get("stage"), folder.resolve().name):
-        if name in STAGES:
-            return name
     rows = whole_rows(folder / "log.jsonl") if (folder / "log.jsonl").is_file() else iter(())
     first = next((row for _, row in rows), {})
+    for name in (manifest.get("stage"), folder.resolve().name, first.get("stage")):
+        if name in STAGES:
+            return name
     signs = {"pass_rate": "rl", "tokens": "base", "loss": "sft"}
     return next((stage for key, stage in signs.items() if key in first), None)
 

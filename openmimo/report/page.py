@@ -93,8 +93,8 @@ def _header(run: Run) -> Html:
     questions = max((results[model]["questions"] for model in results["models"]), default=None)
     facts = {
         "seed": results["seed"],
-        "commit": str(results["commit"])[:12] if isinstance(results["commit"], str) else results["commit"],
-        "time": duration(results["total_seconds"]) if results["stages"] else None,
+        "commit": _short(results["commit"]) if isinstance(results["commit"], str) else results["commit"],
+        "time of all stages": duration(results["total_seconds"]) if results["stages"] else None,
         "peak memory": megabytes(results["peak_memory_mb"]) if results["peak_memory_mb"] is not None else None,
         "held-out problems": f"{questions:,}" if questions else None,
     }
@@ -111,6 +111,11 @@ def _header(run: Run) -> Html:
             element("dl", *items, class_="facts") if items else "",
         ]
     )
+
+
+def _short(commit: str) -> str:
+    """The first 12 digits of a commit, and its `+` where the source was changed."""
+    return commit[:12] + ("+" if commit.endswith("+") and len(commit) > 12 else "")
 
 
 def _missing(run: Run) -> Html:

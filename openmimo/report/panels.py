@@ -59,8 +59,8 @@ RL = (
     _share(
         "kept",
         "Groups kept",
-        "Share of groups with both right and wrong answers. Only these teach anything; the others are dropped and the "
-        "batch is refilled (dynamic sampling).",
+        "Share of groups whose answers earned different rewards. Only these teach anything; the others are dropped and "
+        "the batch is refilled (dynamic sampling).",
     ),
     _count(
         "pool",
@@ -74,7 +74,9 @@ RL_DETAILS = (
     _count("groups", "Groups rolled out", "Groups sampled to fill one batch."),
     _share("truncated", "Cut off", "Share of responses stopped by the length limit; they count as wrong.", None),
     Panel(
-        "kl", "KL divergence", "How far the policy moved from its reference, in nats a token; watched, not punished."
+        "kl",
+        "Sampler against trainer, KL",
+        "Estimated KL divergence of the two at the start of a step, in nats a token. It is watched, not punished.",
     ),
     _share("clip_fraction", "Clipped tokens", "Share of tokens whose probability left the clip range.", None),
     _count(

@@ -41,7 +41,7 @@ def run(context: Context) -> None:
     dropped[f"SFT pass rate above {settings.max_pass_rate}"] = len(problems) - len(kept)
     if not kept:
         raise UserError("curate: no problem is hard enough for RL; raise curate.max_pass_rate or add harder problems")
-    table = DifficultyTable.from_rollouts([p for p in problems if p.kind == "code"], rollouts)
+    table = DifficultyTable.build([p for p in problems if p.kind == "code"], rollouts)
     write_rows(context.folder / "problems.jsonl", kept)
     write_rows(context.folder / "rollouts.jsonl", rollouts)
     table.save(context.folder / "difficulty.json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -42,15 +41,14 @@ def _from(context: Context, source: str, steps: int) -> None:
 
 def train(
     source: Path, problems: list[Problem], rl: Rl, steps: int, seed: int, slots: int, folder: Path,
-    checkpointer: Checkpointer, log: Log, difficulty: DifficultyTable | None = None, user_reward: Callable | None = None,
+    checkpointer: Checkpointer, log: Log, difficulty: DifficultyTable | None = None, reward: str | None = None,
 ) -> None:  # fmt: skip
     """Trains `source` on `problems` and writes the checkpoint into `folder`. difficulty: levels of each problem's
-    tests (None: one level); user_reward: replaces the rules, see rl/score.py."""
+    tests (None: one level); reward: `module:function` in place of the rules, see rl/score.py."""
     with Judge(workers=1) as judge, MathJudge() as maths:
         score = partial(
-            score_responses, judge=judge, math_judge=maths, reward_kind=rl.reward, difficulty=difficulty,
-            user_reward=user_reward,
-        )  # fmt: skip
+            score_responses, judge=judge, math_judge=maths, reward_kind=reward or rl.reward, difficulty=difficulty
+        )
         trainer = Trainer(source, problems, rl, seed, slots, score)
         trainer.train(steps, checkpointer, log)
     save_into(folder, trainer.model, source)

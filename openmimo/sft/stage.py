@@ -12,7 +12,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from openmimo.data.clean import clean_responses
+from openmimo.data.clean import clean
 from openmimo.data.pack import PackedBatches, TokenStore
 from openmimo.errors import UserError
 from openmimo.model.hub import load_checkpoint
@@ -41,8 +41,8 @@ def finetune(
 ) -> None:
     """Trains `source` on `rows` and writes the checkpoint into `folder`."""
     tokenizer, model = Tokenizer.load(source), load_checkpoint(source)
-    kept, dropped = clean_responses(rows, sft.responses_per_query)
-    log.say(f"{len(kept):,} of {len(rows):,} responses kept" + "".join(f"; {n} {why}" for why, n in dropped.items()))
+    kept, dropped = clean(rows, sft.responses_per_query)
+    log.say(f"{len(rows):,} responses: " + "; ".join(f"{n:,} {why}" for why, n in dropped.items()))
     documents, too_long = encode_conversations(kept, tokenizer, sft.length)
     if too_long:
         log.say(f"{too_long} responses longer than {sft.length} tokens dropped")

@@ -20,6 +20,11 @@ class Log:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.listener = listener or (lambda row: None)
         self.file = self.path.open("a", encoding="utf-8")
+        self.began = time.monotonic()
+
+    def seconds(self) -> float:
+        """Since the log was opened."""
+        return time.monotonic() - self.began
 
     def row(self, row: dict[str, Any]) -> None:
         """Writes and shows a row of numbers; it should have `step` and `total`."""

@@ -45,11 +45,21 @@ def curve_at(segments: list[Segment], tokens: float) -> float:
     return value
 
 
+def closed(segments: list[Segment], total: float) -> list[Segment]:
+    """The curve with an open last segment closed at the run's end."""
+    if segments[-1].tokens is not None:
+        return segments
+    rest = total - sum(s.tokens for s in segments[:-1])
+    return [*segments[:-1], segments[-1].model_copy(update={"tokens": rest})]
+
+
 class Schedule:
     """`at(tokens)` is the whole schedule; `steps()` walks it from 0 to the end."""
 
     def __init__(self, pretrain: Pretrain):
-        self.pretrain = pretrain
+        total = pretrain.tokens
+        curves = {name: closed(getattr(pretrain, name), total) for name in ("lr", "batch", "mtp_weight")}
+        self.pretrain = pretrain.model_copy(update=curves)
         self.borders: list[float] = []
         total = 0.0
         for stage in pretrain.stages:

@@ -34,7 +34,7 @@ def write_manifest(folder, stage, **values):
 def run(tmp_path):
     for model in RIGHT:
         write_evaluation(tmp_path, model)
-    for stage, seconds in {"rl": 40.0, "base": 20.0, "eval-rl": 1.0, "data": 5.0, "eval-base": 2.0}.items():
+    for stage, seconds in {"rl": 40.0, "base": 20.0, "eval-rl": 1.0, "corpus": 5.0, "eval-base": 2.0}.items():
         write_manifest(tmp_path, stage, seconds=seconds, peak_memory_mb=100 + seconds)
     (tmp_path / "recipe.json").write_text(json.dumps({"name": "tiny", "note": "for the test", "seed": 3}))
     return tmp_path
@@ -52,7 +52,7 @@ def test_collect(run):
     assert results["rl"]["avg8"] == 0.75  # 7 of 8 on the easy half, 5 of 8 on the hard half
     assert results["rl"]["by_difficulty"]["1"]["avg8"] == 0.875
     assert set(results["sft"]["by_family"]) == {"sums", "co[d]e"}
-    assert list(results["stages"]) == ["data", "base", "rl", "eval-base", "eval-rl"]
+    assert list(results["stages"]) == ["corpus", "base", "rl", "eval-base", "eval-rl"]
     assert results["stages"]["rl"] == {"seconds": 40.0, "peak_memory_mb": 140.0}
     assert results["total_seconds"] == 68.0 and results["peak_memory_mb"] == 140.0
     assert (results["seed"], results["commit"], results["recipe"], results["note"]) == (

@@ -77,7 +77,7 @@ def write_run(folder, steps=12, problems=24, text=""):
     """A whole run's folder, plausible to look at with `steps=300, problems=300`."""
     write_logs(folder, steps)
     write_answers(folder, problems, text)
-    seconds = {"data": 41, "base": 310.2, "sft": 62, "rl-zero": 151, "rl": 149, "eval-base": 20, "eval-rl": 22}
+    seconds = {"corpus": 41, "base": 310.2, "sft": 62, "rl-zero": 151, "rl": 149, "eval-base": 20, "eval-rl": 22}
     for stage, spent in seconds.items():
         manifest = {
             "stage": stage,
@@ -92,7 +92,7 @@ def write_run(folder, steps=12, problems=24, text=""):
             json.dumps(manifest | {"versions": {}, "inputs": {}, "outputs": {}})
         )
     counts = {"pages": {"read": 150, "kept": 141}, "near-duplicates removed": 9, "mix": {"code": 0.4, "web": 0.6}}
-    (folder / "data" / "report.json").write_text(json.dumps(counts))
+    (folder / "corpus" / "counts.json").write_text(json.dumps(counts))
     (folder / "recipe.json").write_text(json.dumps({"name": "tiny" + text, "note": "A made-up run." + text}))
     return folder
 
@@ -196,6 +196,13 @@ def test_a_partial_run_names_what_is_missing(tmp_path):
     assert {"results", "pretrain", "sft", "rl", "answers"} <= set(page.ids())
 
 
+def test_a_stage_under_way_is_shown_from_its_work_folder(tmp_path):
+    write_jsonl(tmp_path / "sft" / "log.jsonl", [{"step": 1, "total": 1, "loss": 9.0}])
+    write_jsonl(tmp_path / ".work" / "sft" / "log.jsonl", [{"step": 2, "total": 5, "loss": 1.0}])
+    run = read_run(tmp_path)
+    assert run.logs["sft"].rows == [{"step": 2, "total": 5, "loss": 1.0}] and "SFT: at step 2 of 5" in run.missing
+
+
 def test_one_stage_alone(tmp_path):
     rows = [{"step": s, "total": 3, "reward": 0.1 * s, "pass_rate": None} for s in (1, 2, 3)]
     write_jsonl(tmp_path / "mine" / "log.jsonl", rows)
@@ -217,8 +224,10 @@ def test_one_evaluation_alone(tmp_path):
         "samples": [sample] * 2,
     }
     write_jsonl(tmp_path / "my-model" / "samples.jsonl", [row])
+    write_jsonl(tmp_path / "my-model" / "log.jsonl", [{"step": 1, "total": 1, "reward": 1.0}])
     page = Page(write_report(tmp_path / "my-model"))
     assert "my-model" in page.words and "cut off by the limit" in page.text and "avg@2" in page.text
+    assert "rl" not in page.ids(), "the log of an evaluation is not one of RL"
 
 
 def test_an_empty_or_broken_folder_is_a_clear_error(tmp_path):

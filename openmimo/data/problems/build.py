@@ -122,18 +122,22 @@ def draw(
     return drawn
 
 
+def choose_style(exercise: Exercise, plain_share: float, rng: random.Random) -> str:
+    """The reliable style (the first), or with probability `plain_share` one of the others."""
+    reliable, *others = exercise.responses
+    return rng.choice(others) if others and rng.random() < plain_share else reliable
+
+
 def page(exercise: Exercise, style: str) -> str:
     """The exercise as a web page of a problem collection, navigation included: what the extractor has to read."""
     problem, response = exercise.problem, exercise.responses[style]
     thoughts, _, answer = response.removeprefix("<think>\n").partition("\n</think>\n")
+    body = "<p>" + "<br>".join(html.escape(line) for line in thoughts.split("\n")) + "</p>"
     if problem.kind == "code":
-        body = f"<p>{html.escape(thoughts)}</p><pre><code class='language-python'>" + html.escape(
-            answer.removeprefix("```python\n").removesuffix("```")
-        )
-        body += "</code></pre>"
+        program = html.escape(answer.removeprefix("```python\n").removesuffix("```"))
+        body += f"<pre><code class='language-python'>{program}</code></pre>"
     else:
-        lines = "<br>".join(html.escape(line) for line in thoughts.split("\n"))
-        body = f"<p>{lines}</p><p><span class='math'><script type='math/tex'>{answer}</script></span></p>"
+        body += f"<p><script type='math/tex'>{answer}</script></p>"
     question = html.escape(problem.messages[-1]["content"])
     return (
         f"<html><head><title>Exercise {problem.id}</title></head><body><nav><a href='/'>Home</a> <a href='/all'>All"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from openmimo.errors import UserError
 from openmimo.infer.engine import Engine, Event, Request, generate
 from openmimo.rl.easy_pool import TaskSampler
 from openmimo.rl.grpo import has_signal
@@ -69,6 +70,12 @@ class RolloutWorker:
         middle = time.perf_counter()
         owners = [self.problems[problem] for problem, _ in tasks for _ in range(self.group)]
         scored = self.score(owners, [self.decode(e.token_ids) for e in events], [e.finish_reason for e in events])
+        for owner, s in zip(owners, scored, strict=True):
+            if s.reward is None:
+                raise UserError(
+                    f"step {step}: judging {owner.id} failed three times by our fault (IE: {s.verdicts}); "
+                    "see to the machine (memory, processes), then run the same command again"
+                )
         groups = []
         for n, (problem, from_pool) in enumerate(tasks):
             at = slice(n * self.group, (n + 1) * self.group)

@@ -1,0 +1,166 @@
+"""The command `openmimo`: a verb for each job, in the order of the recipe. No logic of its own; imports are lazy."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from openmimo.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
+    help="The MiMo-7B recipe, whole and runnable: from HTML to a reasoning model.",
+)  # fmt: skip
+
+RecipePath = Annotated[Path, typer.Argument(help="A recipe, for example recipes/tiny.toml", show_default=False)]
+Overrides = Annotated[
+    Optional[list[str]], typer.Option("--set", help="Override a key: --set rl.steps=20 (repeatable)")  # noqa: UP045
+]
+Source = Annotated[Path, typer.Option("--from", help="A checkpoint folder in the HF layout (Qwen2, Llama or MiMo)")]
+Out = Annotated[Path, typer.Option("--out", help="The folder to write; it appears when it is whole")]
+
+
+@app.command()
+def plan(recipe: RecipePath, overrides: Overrides = None, as_json: Annotated[bool, typer.Option("--json")] = False):
+    """Print the exact schedule, parameters, FLOPs and memory of a recipe, before a step is run."""
+    from openmimo.recipe import load_recipe
+    from openmimo.train.plan import plan as make_plan
+    from openmimo.train.plan import print_plan, to_json
+
+    loaded = load_recipe(recipe, overrides or ())
+    if as_json:
+        print(to_json(make_plan(loaded)))
+        return
+    print_plan(loaded, _console())
+
+
+@app.command()
+def run(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    out: Annotated[Optional[Path], typer.Option(help="The run's folder [default: runs/NAME]")] = None,  # noqa: UP045
+):
+    """Run the whole recipe: data, pre-training, SFT, RL twice, evaluation, release, report. Goes on where it stopped."""
+    from openmimo.recipe import load_recipe
+    from openmimo.whole import run_recipe
+
+    run_recipe(load_recipe(recipe, overrides or ()), out, _console())
+
+
+@app.command()
+def sft(
+    source: Source,
+    data: Annotated[Path, typer.Option(help="JSONL of {messages: [..., assistant]}")],
+    out: Out = Path("sft-out"),
+    overrides: Overrides = None,
+    recipe: Annotated[Optional[Path], typer.Option(help="A recipe whose [sft] section is used")] = None,  # noqa: UP045
+):
+    """Fine-tune a checkpoint of yours on conversations (loss on the answers only, packed)."""
+    from openmimo.alone import run_sft
+
+    run_sft(source, data, out, recipe, overrides or (), _console())
+
+
+@app.command()
+def rl(
+    source: Source,
+    problems: Annotated[Path, typer.Option(help="JSONL or Parquet of Problem rows")],
+    out: Out = Path("rl-out"),
+    reward: Annotated[Optional[str], typer.Option(help="Your own reward, module:function")] = None,  # noqa: UP045
+    overrides: Overrides = None,
+    recipe: Annotated[Optional[Path], typer.Option(help="A recipe whose [rl] section is used")] = None,  # noqa: UP045
+):
+    """Train a checkpoint of yours by GRPO on verifiable problems."""
+    from openmimo.alone import run_rl
+
+    run_rl(source, problems, out, reward, recipe, overrides or (), _console())
+
+
+@app.command("eval")
+def evaluate(
+    source: Source,
+    problems: Annotated[Path, typer.Option(help="JSONL or Parquet of Problem rows")],
+    out: Out = Path("eval-out"),
+    overrides: Overrides = None,
+    recipe: Annotated[Optional[Path], typer.Option(help="A recipe whose [eval] section is used")] = None,  # noqa: UP045
+):
+    """Sample answers to problems and print avg@n and pass@k with intervals."""
+    from openmimo.alone import run_eval
+
+    run_eval(source, problems, out, recipe, overrides or (), _console())
+
+
+@app.command()
+def export(
+    source: Source,
+    out: Out,
+    profile: Annotated[str, typer.Option(help="mimo, qwen2 or llama")] = "qwen2",
+    dtype: Annotated[Optional[str], typer.Option(help="float32, bfloat16 or float16")] = None,  # noqa: UP045
+):
+    """Write a checkpoint in another layout, for the engine you use."""
+    from openmimo.release.export import export as export_checkpoint
+
+    _console().print(f"wrote {export_checkpoint(source, out, profile, dtype)}")
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="A run's folder, for example runs/tiny", show_default=False)]):
+    """Write report.html from a run's logs, whole or in part."""
+    from openmimo.report.page import write_report
+
+    _console().print(f"wrote {write_report(folder)}")
+
+
+@app.command()
+def chat(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint folder, for example runs/tiny/rl")],
+    ask: Annotated[Optional[str], typer.Option(help="One question; without it, a conversation")] = None,  # noqa: UP045
+    temperature: Annotated[float, typer.Option(min=0.0)] = 0.6,
+    max_tokens: Annotated[int, typer.Option(min=1)] = 256,
+    seed: int = 0,
+):
+    """Ask a checkpoint; its reasoning and answer are streamed."""
+    from openmimo.infer.chat import chat as start_chat
+
+    start_chat(checkpoint, ask, temperature, max_tokens, seed, _console())
+
+
+def _console():
+    from rich.console import Console
+
+    return Console()
+
+
+def main() -> None:
+    """Runs the command; a user's error is one line and exit code 2, an interruption says how to go on."""
+    from openmimo.runs import StageFailed
+
+    try:
+        app(standalone_mode=False)
+    except UserError as error:
+        print(f"openmimo: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        print(
+            "\nopenmimo: stopped. Nothing is lost: the same command goes on from the last checkpoint.", file=sys.stderr
+        )
+        sys.exit(130)
+    except StageFailed as error:
+        print(f"openmimo: {error}", file=sys.stderr)
+        sys.exit(1)
+    except typer.Exit as leave:
+        sys.exit(leave.exit_code)
+    except Exception as error:
+        import click
+
+        if not isinstance(error, click.ClickException):
+            raise
+        error.show()
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
