@@ -31,11 +31,14 @@ class Checkpoint(Section):
 
 
 class Data(Section):
-    """Sizes of the raw corpus and the near-duplicate threshold (Jaccard of word 5-grams)."""
+    """Sizes of the raw corpus, the near-duplicate threshold (Jaccard of word 5-grams), the n-gram of decontamination.
+    question_loss false: in exercises and synthetic responses the loss counts from the solution on (our choice for tiny
+    budgets: the random digits of a question teach nothing)."""
 
     stdlib_files: int = Field(200, ge=0)
     pydoc_pages: int = Field(150, ge=0)
     exercise_pages: int = Field(20_000, ge=0)
+    question_loss: bool = True
     dedup_threshold: float = Field(0.8, gt=0, le=1)
     ngram: int = Field(16, ge=4)
 

@@ -12,7 +12,7 @@ STAGES = [
     Stage(
         "corpus", "corpus: extract, dedup, tag", "openmimo.data.stage:corpus", ("data", "problems"), ("problems",)
     ),
-    Stage("tokens", "tokenizer and token shards", "openmimo.data.stage:tokens", ("tokenizer",), ("corpus", "problems")),
+    Stage("tokens", "tokenizer and token shards", "openmimo.data.stage:tokens", ("tokenizer", "data.question_loss"), ("corpus", "problems")),
     Stage("base", "pre-training", "openmimo.pretrain.stage:run", ("model", "pretrain"), ("tokens",), wide=True),
     Stage("sft", "supervised fine-tuning", "openmimo.sft.stage:run", ("sft",), ("base", "problems"), wide=True),
     Stage(

@@ -25,7 +25,7 @@ from openmimo.data.urls import dedup_urls
 from openmimo.errors import UserError
 from openmimo.judge.pool import Judge
 from openmimo.model.tokenizer import Tokenizer, train_bpe
-from openmimo.rows import Problem, read_rows, write_jsonl, write_rows
+from openmimo.rows import Problem, read_jsonl, read_rows, write_jsonl, write_rows
 from openmimo.runs import Context, write_atomic
 
 
@@ -139,24 +139,30 @@ def tokens(context: Context) -> None:
     sample = [d.text for d in rng.sample(documents, min(len(documents), 4000))]
     train_bpe(sample, recipe.tokenizer.vocab_size, folder / "tokenizer")
     tokenizer = Tokenizer.load(folder / "tokenizer")
-    by_source: dict[str, list[str]] = {}
-    for document in documents:
-        by_source.setdefault(mix_source(document), []).append(document.text)
-    conversations = [
-        tokenizer.render_chat(row["messages"], add_generation_prompt=False)
-        for row in map(json.loads, (context.inputs["problems"] / "synthetic.jsonl").open(encoding="utf-8"))
-    ]
-    if conversations:
-        by_source["synthetic"] = conversations
+    by_source: dict[str, list[tuple[str, int]]] = {}  # source -> (text, characters before the first target)
+    for d in documents:
+        question = 0 if recipe.data.question_loss or d.source != "exercises" else d.text.index("\n\n")
+        by_source.setdefault(mix_source(d), []).append((d.text, question))
+    if conversations := [row for _, row in read_jsonl(context.inputs["problems"] / "synthetic.jsonl")]:
+        by_source["synthetic"] = [rendered(row, tokenizer, recipe.data.question_loss) for row in conversations]
     sizes = {name: shard(folder / "shards", name, texts, tokenizer) for name, texts in sorted(by_source.items())}
     context.log.say(", ".join(f"{name} {size:,}" for name, size in sizes.items()) + " tokens")
     write_atomic(folder / "counts.json", json.dumps({"vocabulary": tokenizer.vocab_size, **sizes}, indent=1) + "\n")
     check_mix(recipe, sizes)
 
 
-def shard(folder: Path, name: str, texts: list[str], tokenizer: Tokenizer) -> int:
+def rendered(row: dict[str, Any], tokenizer: Tokenizer, question_loss: bool) -> tuple[str, int]:
+    """A conversation as text, and the characters before the first target of the loss."""
+    text = tokenizer.render_chat(row["messages"], add_generation_prompt=False)
+    return text, 0 if question_loss else len(tokenizer.render_chat(row["messages"][:-1]))
+
+
+def shard(folder: Path, name: str, texts: list[tuple[str, int]], tokenizer: Tokenizer) -> int:
     """Writes one source's token ids, a document end after each; returns the number of tokens."""
-    documents = [([*ids, tokenizer.document_id], 0) for ids in tokenizer.encode_batch(texts)]
+    documents = []
+    for (_, before), (ids, offsets) in zip(texts, tokenizer.encode_offsets([t for t, _ in texts]), strict=True):
+        first = next((i for i, (start, _) in enumerate(offsets) if start >= before), len(ids))
+        documents.append(([*ids, tokenizer.document_id], first))
     return TokenStore.write(folder, name, documents)
 
 

@@ -73,14 +73,16 @@ class Worker:
         if not data:
             raise WorkerDied
         self.received += data
-        head = wire.REPLY.size
-        if len(self.received) < head or len(self.received) < head + wire.REPLY.unpack_from(self.received)[0]:
+        if len(self.received) < wire.REPLY.size:
             return False
-        self.outcomes, at = [], head
-        while at < len(self.received):
-            *numbers, size = wire.OUTCOME.unpack_from(self.received, at)
-            at += wire.OUTCOME.size + size
-            self.outcomes.append(Outcome(*numbers, bytes(self.received[at - size : at])))
+        count, size = wire.REPLY.unpack_from(self.received)
+        text = wire.REPLY.size + count * wire.OUTCOME.size
+        if len(self.received) < text + size:
+            return False
+        heads = wire.OUTCOME.iter_unpack(self.received[wire.REPLY.size : text])
+        self.outcomes = [
+            Outcome(*numbers, bytes(self.received[text + start : text + end])) for *numbers, start, end in heads
+        ]
         return True
 
     def _write(self) -> None:

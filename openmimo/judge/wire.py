@@ -21,9 +21,9 @@ BASES = (int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
 REQUEST = struct.Struct("<IIBddII")
 # child -> worker: body bytes, status, the child's CPU seconds so far, the monotonic clock, its peak memory in kB
 FRAME = struct.Struct("<IcddI")
-# worker -> judge: reply bytes; then for each outcome: status, cpu_s, wall_s, memory_mb, body bytes
-REPLY = struct.Struct("<I")
-OUTCOME = struct.Struct("<cdddI")
+# worker -> judge: outcomes, text bytes; each outcome: status, cpu_s, wall_s, memory_mb, where its body is in the text
+REPLY = struct.Struct("<II")
+OUTCOME = struct.Struct("<cdddII")
 
 READY, LOADED, VALUE = b"R", b"L", b"V"  # confined; program loaded; a result (calls) or the output (stdin)
 ERROR, TIME, MEMORY, OUTPUT, FAULT = b"E", b"T", b"M", b"O", b"I"  # RE, TLE, MLE, OLE, IE

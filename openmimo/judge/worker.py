@@ -8,7 +8,7 @@
 It is a program of its own, started before and apart from anything heavy: forking it takes under a millisecond, forking a
 process that holds torch a hundred. Expected outputs never come here. The program and its inputs do not either: they pass
 through by splice, so a child's inherited memory holds nothing of the programs before it. Environment: PYTHONHASHSEED
-alone. The imports below are those that programs use most; a child finds them loaded.
+alone. Results are kept outside the heap until they are sent, so the next child does not inherit them either. The imports below are those that programs use most; a child finds them loaded.
 """
 
 import bisect  # noqa: F401
@@ -39,7 +39,7 @@ import candidate
 import wire
 from bury import clear, end_all
 from confine import Walls
-from watch import CHUNK, COMMANDS, Request, Run
+from watch import COMMANDS, Request, Run
 
 REPLIES = COMMANDS + 1  # where the pipe to the judge is moved; no child keeps either
 RESULT = 3  # a child's only open file besides 0, 1 and 2; a child's pipe must not land here, so the worker occupies it
@@ -61,15 +61,21 @@ def start(request, walls, folder):
     os.close(source_end)
     os.set_blocking(source, False)
     run = Run(request, pid, source)
-    left = request.size
-    try:
-        while left:
-            left -= os.splice(COMMANDS, payload_end, left)
-    except BrokenPipeError:
-        while left:
-            left -= len(os.read(COMMANDS, min(left, CHUNK)))
+    pass_on(request.size, payload_end)
     os.close(payload_end)
     return run
+
+
+def pass_on(left, payload_end):
+    """Moves the payload from the judge's pipe to the child's inside the kernel; drops what a dead child leaves."""
+    null = None
+    while left:
+        try:
+            moved = os.splice(COMMANDS, payload_end if null is None else null, left)
+        except BrokenPipeError:
+            null = RESULT  # /dev/null here
+            continue
+        left -= moved or sys.exit()
 
 
 def live(request, walls, folder, payload, source):
@@ -104,7 +110,8 @@ def serve(walls):
         finally:
             end_all(run, walls)
             clear(walls.box)
-        reply(run.outcomes)
+        reply(run)
+        run.forget()
 
 
 def read_exactly(fd, size):
@@ -115,13 +122,19 @@ def read_exactly(fd, size):
     return data
 
 
-def reply(outcomes):
+def reply(run):
     """All outcomes of one program in one message."""
-    parts = [wire.OUTCOME.pack(*outcome[:4], len(outcome[4])) + outcome[4] for outcome in outcomes]
-    message = b"".join(parts)
-    message = wire.REPLY.pack(len(message)) + message
-    while message:
-        message = message[os.write(REPLIES, message) :]
+    heads = b"".join(wire.OUTCOME.pack(*outcome) for outcome in run.outcomes)
+    write(wire.REPLY.pack(len(run.outcomes), run.used) + heads)
+    with run.text[: run.used] as text:
+        write(text)
+
+
+def write(data):
+    """All of `data` to the judge."""
+    sent = 0
+    while sent < len(data):
+        sent += os.write(REPLIES, data[sent:])
 
 
 def main():

@@ -108,6 +108,10 @@ class Tokenizer:
         """Ids of many texts, on several threads."""
         return [e.ids for e in self.core.encode_batch(texts, add_special_tokens=False)]
 
+    def encode_offsets(self, texts: list[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """For each text its ids and their (begin, end) in characters."""
+        return [(e.ids, e.offsets) for e in self.core.encode_batch(texts, add_special_tokens=False)]
+
     def decode(self, ids: list[int]) -> str:
         """Text of ids, special tokens left out."""
         return self.core.decode(ids, skip_special_tokens=True)

@@ -13,12 +13,14 @@ from typing import Any
 
 from openmimo.errors import UserError
 
+FILE = "checkpoint.pt"
+
 
 class Checkpointer:
     """`due()` says when the next save should happen; `save` replaces the last checkpoint; `load` returns it or None."""
 
     def __init__(self, folder: str | Path, every_s: float):
-        self.path = Path(folder) / "checkpoint.pt"
+        self.path = Path(folder) / FILE
         self.every_s = every_s
         self.last = time.monotonic()
 

@@ -11,15 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from openmimo.train.checkpoint import FILE
 
 class Log:
-    """Rows go to `folder/log.jsonl` and to the listener. `place` and `rewind` drop the rows of repeated steps."""
+    """Rows go to `folder/log.jsonl` and to the listener. The rows of repeated steps are dropped: by `place` and
+    `rewind` where a checkpoint says how far the log had come, and all of them where there is no checkpoint."""
 
     def __init__(self, folder: str | Path, listener: Callable[[dict[str, Any]], None] | None = None):
         self.path = Path(folder) / "log.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.listener = listener or (lambda row: None)
-        self.file = self.path.open("a", encoding="utf-8")
+        self.file = self.path.open("a" if self.path.with_name(FILE).exists() else "w", encoding="utf-8")
         self.began = time.monotonic()
 
     def seconds(self) -> float:

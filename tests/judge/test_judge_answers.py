@@ -62,8 +62,8 @@ def test_final_program(response):
     "piece", [r"\boxed{", "{", "}", "\\", "</think>", "<think>", "```\n", r"\boxed{1}", "\\boxed  "]
 )
 def test_hostile_responses_take_linear_time(piece):
-    response = piece * (1_000_000 // len(piece))
+    response = piece * (300_000 // len(piece))
     start = time.process_time()
     final_answer(response)
     final_program(response)
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 2

@@ -18,7 +18,7 @@ from openmimo.judge.pool import RUNGS, Judge
 from openmimo.rows import Limits, Problem, Test
 
 ATTACKS = sorted(Path(__file__).with_name("attacks").glob("*.py"))
-LIMITS = Limits(cpu_s=0.15, wall_s=0.25, memory_mb=64, output_kb=1024)
+LIMITS = Limits(cpu_s=0.1, wall_s=0.15, memory_mb=64, output_kb=1024)
 ASK = [{"role": "user", "content": "Solve it."}]
 CALLS = Problem(
     "squares",
@@ -116,3 +116,30 @@ def test_nothing_passes_from_one_program_to_the_next(judge):
     for _ in range(2):
         assert verdicts(judge, CALLS, leave)[0] in ("WA", "RE")
         assert "AC" not in verdicts(judge, CALLS, find)
+
+
+HUNT = """
+import ctypes, gc, re, sys
+
+def solve(numbers):
+    mark = re.compile(b"secret of the last progra[m]")  # no match for itself
+    found, frame = [], sys._getframe()
+    while frame:
+        found += [*frame.f_locals.values(), *frame.f_globals.values()]
+        frame = frame.f_back
+    found += [value for thing in list(found) for value in getattr(thing, "__dict__", {}).values()]
+    found += [item for thing in list(found) if type(thing) in (list, tuple) for item in thing]
+    found += gc.get_objects()
+    texts = [bytes(thing) for thing in found if isinstance(thing, (bytes, bytearray))]
+    texts += [ctypes.string_at(page << 12, 4096) for page in {id(thing) >> 12 for thing in found}]
+    return 14 if any(map(mark.search, texts)) else len(texts)
+"""
+
+
+def test_results_of_the_last_program_are_not_in_memory(judge):
+    leave = "def solve(numbers):\n    return 'secret of the last' + ' program'"
+    roomy = replace(CALLS, limits=Limits(cpu_s=5))
+    assert verdicts(judge, roomy, leave) == ["WA", "WA"]
+    assert verdicts(judge, roomy, HUNT) == ["WA", "WA"]
+    control = HUNT.replace("def solve", "kept = b'secret of the last ' + bytes('program', 'ascii')\n\ndef solve")
+    assert verdicts(judge, roomy, control) == ["AC", "WA"]

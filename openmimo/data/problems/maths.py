@@ -76,9 +76,9 @@ def equation_steps(item: dict) -> tuple[int, list[str]] | None:
 
 
 FAMILIES = {
-    "chain_sum": (chain_sum_steps, {"min_terms": 2, "max_terms": 6, "min_digits": 1, "max_digits": 1}),
+    "chain_sum": (chain_sum_steps, {"min_terms": 2, "max_terms": 5, "min_digits": 1, "max_digits": 1}),
     "products": (products_steps, {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1}),
-    "gcd": (gcd_steps, {"min_value": 2, "max_value": 40}),
+    "gcd": (gcd_steps, {"min_value": 2, "max_value": 30}),
     "simple_equations": (equation_steps, {"min_terms": 2, "max_terms": 2, "min_value": 1, "max_value": 9}),
 }
 
