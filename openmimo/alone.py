@@ -6,6 +6,7 @@ A stage works in `OUT.part` and is renamed at the end; the same command goes on 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import shutil
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from openmimo.errors import UserError
+from openmimo.errors import UserError, disk_full
+from openmimo.model.config import ModelConfig
 from openmimo.progress import Progress
 from openmimo.recipe import Eval, Rl, Sft, load_recipe, parse_section
 from openmimo.runs import Stage, sha256_of
@@ -38,20 +40,21 @@ def run_sft(source: Path, data: Path, out: Path, recipe: Path | None, overrides,
 
 
 def run_rl(source: Path, problems: Path, out: Path, reward: str | None, recipe, overrides, console: Console) -> None:
-    """Trains `source` by GRPO on `problems`."""
+    """Trains `source` by GRPO on `problems`. Without a table of test difficulty all tests of a problem are one level."""
     from openmimo.rl.score import load_reward
     from openmimo.rl.stage import train
     from openmimo.rows import Problem, read_rows
 
-    settings = _settings("rl", RL, recipe, overrides)
+    settings = _settings("rl", _that_fits(RL, source), recipe, overrides)
+    own = None
     if reward:
-        load_reward(reward)
+        own = Path(inspect.getsourcefile(load_reward(reward).__wrapped__) or problems)
     rows = list(read_rows(problems, Problem))
 
     def work(folder, checkpointer, log):
         train(source, rows, settings, settings.steps, SEED, SLOTS, folder, checkpointer, log, reward=reward)
 
-    _carry_out("rl", "reinforcement learning", out, [source, problems, settings, reward], work, console)
+    _carry_out("rl", "reinforcement learning", out, [source, problems, settings, reward, own], work, console)
 
 
 def run_eval(source: Path, problems: Path, out: Path, recipe, overrides, console: Console) -> None:
@@ -60,7 +63,7 @@ def run_eval(source: Path, problems: Path, out: Path, recipe, overrides, console
     from openmimo.eval.stage import evaluate
     from openmimo.rows import Problem, read_rows
 
-    settings = _settings("eval", EVAL, recipe, overrides)
+    settings = _settings("eval", _that_fits(EVAL, source), recipe, overrides)
     rows = list(read_rows(problems, Problem))
 
     def work(folder, checkpointer, log):
@@ -76,15 +79,23 @@ def run_eval(source: Path, problems: Path, out: Path, recipe, overrides, console
     console.print("pass@k " + "  ".join(f"{k}: {v:.3f}" for k, v in summary["pass_at_k"].items()), highlight=False)
 
 
+def _that_fits(default, source: Path):
+    """The verb's defaults with `max_tokens` lowered to half of what a small model holds."""
+    half = ModelConfig.from_folder(source).max_length // 2
+    return default.model_copy(update={"max_tokens": min(default.max_tokens, half)})
+
+
 def _settings(section: str, default, recipe: Path | None, overrides):
     """The section's settings: the verb's defaults or a recipe's, with `section.key=value` overrides."""
+    if other := [o for o in overrides if not o.startswith(f"{section}.")]:
+        raise UserError(f"--set {other[0]}: this command reads only the section {section!r} of a recipe")
     if recipe is not None:
         return getattr(load_recipe(recipe, overrides), section)
     return parse_section(section, default, overrides)
 
 
 def _carry_out(name: str, title: str, out: Path, identity: list, work: Callable, console: Console) -> None:
-    from openmimo.train.checkpoint import Checkpointer
+    from openmimo.train.checkpoint import FILE, Checkpointer
     from openmimo.train.log import Log
 
     key = hashlib.sha256("\0".join(map(_named, identity)).encode()).hexdigest()
@@ -102,9 +113,17 @@ def _carry_out(name: str, title: str, out: Path, identity: list, work: Callable,
     with Progress(console) as progress:
         progress.begin(stage)
         log = Log(folder, lambda row: progress.row(stage, row))
-        work(folder, Checkpointer(folder, EVERY_S), log)
-        log.file.close()
+        try:
+            work(folder, Checkpointer(folder, EVERY_S), log)
+        except Exception as error:
+            if not (folder / FILE).exists():  # nothing to go on from
+                shutil.rmtree(folder)
+            if full := disk_full(error, folder):
+                raise full from None
+            raise
+        log.close()
         folder.rename(out)
+        (out / FILE).unlink(missing_ok=True)
         progress.end(stage, log.seconds())
     console.print(f"wrote {out}", highlight=False)
 

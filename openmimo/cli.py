@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from openmimo.errors import UserError
+from openmimo.errors import UserError, disk_full
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
@@ -139,27 +139,35 @@ def main() -> None:
     from openmimo.runs import StageFailed
 
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False) or 0  # typer makes 130 of Ctrl-C
     except UserError as error:
         print(f"openmimo: {error}", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        print(
-            "\nopenmimo: stopped. Nothing is lost: the same command goes on from the last checkpoint.", file=sys.stderr
-        )
-        sys.exit(130)
+        code = 130
     except StageFailed as error:
         print(f"openmimo: {error}", file=sys.stderr)
         sys.exit(1)
-    except typer.Exit as leave:
-        sys.exit(leave.exit_code)
-    except Exception as error:
-        import click
-
-        if not isinstance(error, click.ClickException):
+    except OSError as error:
+        if full := disk_full(error, error.filename or "output"):
+            print(f"openmimo: {full}", file=sys.stderr)
+        elif isinstance(error, PermissionError | NotADirectoryError | IsADirectoryError):
+            print(f"openmimo: {error.filename}: {error.strerror}; check the path and its permissions", file=sys.stderr)
+        else:
             raise
-        error.show()
         sys.exit(2)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # click's, of which typer has a copy of its own
+            raise
+        if message := error.format_message():
+            print(f"openmimo: {message.rstrip('.')}; see `openmimo --help`", file=sys.stderr)
+        sys.exit(2)
+    if code == 130:
+        print(
+            "\nopenmimo: stopped. What was begun is kept: the same command goes on from the last checkpoint.",
+            file=sys.stderr,
+        )
+    sys.exit(code)
 
 
 if __name__ == "__main__":

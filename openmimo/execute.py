@@ -14,11 +14,14 @@ import signal
 import threading
 import time
 import traceback
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from openmimo.errors import UserError
+import psutil
+
+from openmimo.errors import UserError, disk_full
 from openmimo.progress import Progress
 from openmimo.recipe import Recipe, parse_recipe
 from openmimo.runs import Context, RunFolder, Stage, StageFailed, keys_of, run_facts
@@ -37,38 +40,80 @@ def execute(stages: list[Stage], recipe: Recipe, run: RunFolder, progress: Progr
     if not todo:
         return []
     names = [s.name for s in todo]
-    facts = run_facts(recipe.seed)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
+    run.open_again()
+    facts, meter = run_facts(recipe.seed), Meter()
+    context = fork_server()
     children: dict[str, Child] = {}
     try:
         while todo or children:
             for stage in [s for s in todo if set(s.needs) <= done]:
-                busy = sum(c.threads for c in children.values())
-                threads = recipe.workers if stage.wide else 1
-                if busy + threads <= recipe.workers:
-                    children[stage.name] = Child(context, stage, recipe, run, keys[stage.name], threads, facts)
+                busy = sum(len(c.processes) for c in children.values())
+                ranks = recipe.workers if stage.wide else 1
+                if busy + ranks <= recipe.workers:
+                    children[stage.name] = Child(context, stage, recipe, run, keys[stage.name], ranks, facts)
                     progress.begin(stage)
                     todo.remove(stage)
+            meter.look()
             for name in _listen(children, progress):
                 child = children.pop(name)
-                run.finish(name, child.key, child.facts | facts)
+                cost = {"seconds": child.seconds, "peak_memory_mb": round(child.peak_memory_mb, 1)}
+                run.finish(name, child.key, cost | facts)
                 done.add(name)
-                progress.end(child.stage, child.facts["seconds"])
+                progress.end(child.stage, child.seconds)
     finally:
         for child in children.values():
-            child.process.kill()
+            child.kill()
+        run.add_cost(*meter.read())
     return names
 
 
-class Child:
-    """A stage at work in a process of its own."""
+class Meter:
+    """Wall time and peak memory of this process and all its descendants."""
 
-    def __init__(self, context, stage: Stage, recipe: Recipe, run: RunFolder, key: str, threads: int, facts: dict):
-        self.stage, self.key, self.threads, self.facts = stage, key, threads, {}
+    EVERY_S = 2.0
+
+    def __init__(self):
+        self.began = self.next = time.monotonic()
+        self.peak = 0
+
+    def look(self) -> None:
+        """Takes a sample, now and then. Memory is what each process has for itself (USS), summed."""
+        if time.monotonic() < self.next:
+            return
+        self.next = time.monotonic() + self.EVERY_S
+        me, total = psutil.Process(), 0
+        for process in [me, *me.children(recursive=True)]:
+            try:
+                total += process.memory_full_info().uss
+            except psutil.Error:
+                continue  # it has just ended
+        self.peak = max(self.peak, total)
+
+    def read(self) -> tuple[float, float]:
+        """(seconds, MB)."""
+        return time.monotonic() - self.began, self.peak / 2**20
+
+
+def fork_server() -> multiprocessing.context.BaseContext:
+    """Starts the server if it does not run yet, deaf to Ctrl-C from its first moment: that is for us to act on."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    ours = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    forkserver.ensure_running()
+    signal.signal(signal.SIGINT, ours)
+    return context
+
+
+class Child:
+    """A stage at work in a process of its own, or in one for each rank. Each process holds one thread."""
+
+    def __init__(self, context, stage: Stage, recipe: Recipe, run: RunFolder, key: str, ranks: int, facts: dict):
+        self.stage, self.key, self.seconds, self.peak_memory_mb = stage, key, 0.0, 0.0
+        self.pipes: list[Connection] = []
+        self.leashes: list[Connection] = []
+        self.processes = []
         folder = run.begin(stage.name, key)
-        self.rows, rows = context.Pipe(duplex=False)
-        leash, self.leash = context.Pipe(duplex=False)
+        (folder / "rendezvous").unlink(missing_ok=True)
         job = {
             "recipe": recipe.model_dump(mode="json"),
             "stage": stage.name,
@@ -76,36 +121,50 @@ class Child:
             "folder": str(folder),
             "run": str(run.path),
             "inputs": {name: str(run.path / name) for name in stage.needs},
-            "threads": threads,
+            "ranks": ranks,
             "facts": facts,
         }
-        self.process = context.Process(target=_work, args=(job, rows, leash), daemon=True)
-        self.process.start()
-        rows.close()
-        leash.close()
+        for rank in range(ranks):
+            mine, rows = context.Pipe(duplex=False)
+            leash, hand = context.Pipe(duplex=False)
+            process = context.Process(target=_work, args=(job | {"rank": rank}, rows, leash), daemon=True)
+            process.start()
+            rows.close()
+            leash.close()
+            self.pipes.append(mine)
+            self.leashes.append(hand)
+            self.processes.append(process)
+
+    def kill(self) -> None:
+        for process in self.processes:
+            process.kill()
+        for process in self.processes:
+            process.join()
 
 
 def _listen(children: dict[str, Child], progress: Progress) -> list[str]:
     """Shows what the children say; returns the names of those that finished. Raises their errors."""
     finished = []
-    by_pipe = {child.rows: name for name, child in children.items()}
-    for pipe in wait(list(by_pipe), timeout=0.5):
-        name = by_pipe[pipe]
+    owners = {pipe: name for name, child in children.items() for pipe in child.pipes}
+    for pipe in wait(list(owners), timeout=0.5):
+        name = owners[pipe]
         child = children[name]
         try:
             kind, value = pipe.recv()
         except EOFError:
-            child.process.join()
             raise StageFailed(
-                f"stage {name} died (exit code {child.process.exitcode}; killed, or out of memory); "
-                "the same command goes on from its last checkpoint"
+                f"stage {name} died (killed, or out of memory); the same command goes on from its last checkpoint"
             ) from None
         if kind == "row":
             progress.row(child.stage, value)
         elif kind == "done":
-            child.facts = value
-            child.process.join()
-            finished.append(name)
+            child.pipes.remove(pipe)
+            child.seconds = max(child.seconds, value["seconds"])
+            child.peak_memory_mb += value["peak_memory_mb"]
+            if not child.pipes:
+                for process in child.processes:
+                    process.join()
+                finished.append(name)
         elif kind == "user error":
             raise UserError(value)
         else:
@@ -114,42 +173,34 @@ def _listen(children: dict[str, Child], progress: Progress) -> list[str]:
 
 
 def _work(job: dict[str, Any], rows: Connection, leash: Connection) -> None:
-    """The child: runs the stage's function and reports."""
+    """The child: runs the stage's function and reports. Ranks above 0 keep silent unless something goes wrong."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     threading.Thread(target=_end_with_parent, args=(leash,), daemon=True).start()
     import torch
 
     from openmimo.train.log import Log
 
-    began = time.perf_counter()
-    torch.set_num_threads(job["threads"])
-    folder = Path(job["folder"])
+    began, rank, folder = time.perf_counter(), job["rank"], Path(job["folder"])
+    torch.set_num_threads(1)
     try:
-        context = Context(
-            parse_recipe(job["recipe"]),
-            job["stage"],
-            folder,
-            Path(job["run"]),
-            {name: Path(path) for name, path in job["inputs"].items()},
-            Log(folder, lambda row: rows.send(("row", row))),
-            job["threads"],
-            job["facts"],
-        )
+        if job["ranks"] > 1:
+            place = (folder / "rendezvous").resolve()
+            torch.distributed.init_process_group(
+                "gloo", init_method=f"file://{place}", rank=rank, world_size=job["ranks"]
+            )
+        log = Log(folder, lambda row: rows.send(("row", row))) if rank == 0 else Log(None)
+        inputs = {name: Path(path) for name, path in job["inputs"].items()}
+        recipe, run = parse_recipe(job["recipe"]), Path(job["run"])
+        context = Context(recipe, job["stage"], folder, run, inputs, log, rank, job["facts"])
         module, name = job["function"].split(":")
         getattr(importlib.import_module(module), name)(context)
-        context.log.file.close()
-        if context.log.path.stat().st_size == 0:
-            context.log.path.unlink()
+        log.close()
         rows.send(("done", {"seconds": round(time.perf_counter() - began, 2), "peak_memory_mb": _peak_mb()}))
     except UserError as error:
         rows.send(("user error", str(error)))
-    except OSError as error:
-        if error.errno in (28, 122):  # no space left, quota
-            rows.send(("user error", f"{folder}: the disk is full; free some space, then run the same command again"))
-        else:
-            rows.send(("error", traceback.format_exc()))
-    except BaseException:
-        rows.send(("error", traceback.format_exc()))
+    except BaseException as error:
+        full = disk_full(error, folder)
+        rows.send(("user error", str(full)) if full else ("error", traceback.format_exc()))
 
 
 def _end_with_parent(leash: Connection) -> None:

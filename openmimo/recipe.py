@@ -55,6 +55,13 @@ class Problems(Section):
     plain_share: float = Field(0.5, ge=0, le=1)
     sft_plain_share: float = Field(0.5, ge=0, le=1)
 
+    @field_validator("families")
+    @classmethod
+    def _weights(cls, families):
+        if not families or min(families.values()) <= 0:
+            raise ValueError("name at least one family, each with a weight above 0")
+        return families
+
 
 class Tokenizer(Section):
     vocab_size: int = Field(gt=256 + 3)
@@ -65,7 +72,7 @@ class Segment(Section):
 
     shape: Literal["linear", "cosine", "constant"]
     tokens: float | None = Field(None, gt=0)
-    to: float | None = None
+    to: float | None = Field(None, ge=0)
 
 
 class Stage(Section):
@@ -198,6 +205,18 @@ class Recipe(Section):
         for stage in self.pretrain.stages:
             if stage.length > self.model.max_length:
                 raise ValueError(f"stage {stage.name}: length {stage.length} exceeds model.max_length")
+        longest = {
+            "sft.length": self.sft.length,
+            "rl.max_tokens": self.rl.max_tokens,
+            "eval.max_tokens": self.eval.max_tokens,
+        }
+        for key, length in longest.items():
+            if length > self.model.max_length - (key != "sft.length"):
+                raise ValueError(
+                    f"{key} ({length}) leaves no room for a prompt in model.max_length ({self.model.max_length})"
+                )
+        if self.model.mtp_layers > 1:
+            raise ValueError("model.mtp_layers: pre-training trains one MTP layer [R 2.3]; use 0 or 1")
         for name in ("lr", "batch", "mtp_weight"):
             check_curve(getattr(self.pretrain, name), self.pretrain.tokens, f"pretrain.{name}")
         return self

@@ -65,10 +65,12 @@ class Problem:
     def __post_init__(self):
         if self.kind not in ("math", "code"):
             raise UserError(f"problem {self.id!r}: kind {self.kind!r} is not known; use 'math' or 'code'")
-        if not self.messages or any(not isinstance(m.get(k), str) for m in self.messages for k in ("role", "content")):
+        if not is_chat(self.messages):
             raise UserError(f"problem {self.id!r}: messages must be a non-empty list of {{role, content}}")
-        if self.kind == "math" and self.answer is None:
-            raise UserError(f"problem {self.id!r}: a math problem needs `answer`")
+        if self.kind == "math" and not isinstance(self.answer, str):
+            raise UserError(f"problem {self.id!r}: a math problem needs `answer`, as text")
+        if not isinstance(self.limits, Limits):
+            raise UserError(f"problem {self.id!r}: limits must be an object, such as {{'cpu_s': 1.0}}")
         for t in self.tests:
             if t.kind not in TEST_KINDS:
                 raise UserError(f"problem {self.id!r}, test {t.id!r}: kind {t.kind!r} is not one of {TEST_KINDS}")
@@ -194,6 +196,26 @@ def write_rows(path: str | Path, rows: Iterable[Row]) -> int:
     pq.write_table(pa.Table.from_pylist(table), part)
     part.replace(path)
     return len(rows)
+
+
+def is_chat(messages: Any) -> bool:
+    """Whether it is a non-empty list of `{"role", "content"}`, both text."""
+    if not isinstance(messages, list) or not messages:
+        return False
+    return all(isinstance(m, dict) and isinstance(m.get(k), str) for m in messages for k in ("role", "content"))
+
+
+def check_problems(problems: list[Problem], where: str) -> None:
+    """Raises UserError where no answer could be judged: no problems, an id that comes twice, code without tests."""
+    if not problems:
+        raise UserError(f"{where}: there are no problems; give a file with at least one row")
+    seen: set[str] = set()
+    for problem in problems:
+        if problem.id in seen:
+            raise UserError(f"{where}: problem {problem.id!r} comes twice; give each problem an id of its own")
+        if problem.kind == "code" and not problem.tests:
+            raise UserError(f"{where}: problem {problem.id!r} is code without `tests`; add some, or leave it out")
+        seen.add(problem.id)
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[str, Any]]:

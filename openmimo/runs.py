@@ -25,13 +25,14 @@ from typing import Any
 from openmimo.errors import UserError
 from openmimo.recipe import Recipe, canonical
 
+SCAFFOLD = ("key", "checkpoint.pt", "rendezvous")  # files of an unfinished stage; they are no part of the artefact
 FORMAT = 1  # raise it when a stage's artefacts change meaning: all runs are then redone
 
 
 @dataclass(frozen=True)
 class Stage:
     """function: `module:name`, called with a Context. reads: the recipe's sections (dotted paths) that it depends on.
-    needs: stages whose artefacts it reads. wide: it may use all workers' cores, else one."""
+    needs: stages whose artefacts it reads. wide: it runs as `workers` ranks (see train/parallel), else as one process."""
 
     name: str
     title: str
@@ -43,7 +44,8 @@ class Stage:
 
 @dataclass
 class Context:
-    """What a stage is given. folder: where it writes; inputs: the artefact folders of the stages it needs."""
+    """What a stage is given. folder: where it writes; inputs: the artefact folders of the stages it needs; rank: of a
+    wide stage's processes, of which rank 0 alone writes."""
 
     recipe: Recipe
     stage: str
@@ -51,7 +53,7 @@ class Context:
     run: Path
     inputs: dict[str, Path]
     log: Any
-    threads: int = 1
+    rank: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -103,15 +105,30 @@ class RunFolder:
         return handle
 
     def is_done(self, stage: str, key: str) -> bool:
-        """Whether the artefact is there, made with this key, and whole (every file present with its size)."""
-        try:
-            manifest = json.loads((self.path / stage / "manifest.json").read_text())
-        except (OSError, json.JSONDecodeError):
-            return False
+        """Whether the artefact is there, made with this key, and whole (every file present with its size). One that
+        was finished but not yet moved when its run was killed is moved now."""
+        if _manifest(self.work / stage).get("key") == key:
+            self._publish(stage)
+        manifest = _manifest(self.path / stage)
         if manifest.get("key") != key:
             return False
         sizes = {name: entry["bytes"] for name, entry in manifest["outputs"].items()}
         return all(_size(self.path / stage / name) == size for name, size in sizes.items())
+
+    def open_again(self) -> None:
+        """Before a stage is redone: what summed up the run no longer holds."""
+        for name in ("results.json", "report.html"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def add_cost(self, seconds: float, peak_memory_mb: float) -> None:
+        """Adds a session's wall time, and its peak memory over all processes, to the run's `cost.json`."""
+        path = self.path / "cost.json"
+        was = json.loads(path.read_text()) if path.exists() else {"wall_seconds": 0.0, "peak_memory_mb": 0.0}
+        cost = {
+            "wall_seconds": round(was["wall_seconds"] + seconds, 1),
+            "peak_memory_mb": round(max(was["peak_memory_mb"], peak_memory_mb), 1),
+        }
+        write_atomic(path, json.dumps(cost) + "\n")
 
     def begin(self, stage: str, key: str) -> Path:
         """The stage's work folder; what an unfinished attempt with the same key left there is kept, to go on from."""
@@ -123,24 +140,37 @@ class RunFolder:
         write_atomic(marker, key)
         return folder
 
-    def finish(self, stage: str, key: str, facts: dict[str, Any]) -> Path:
-        """Writes the manifest and renames the work folder into place; the older artefact goes."""
-        folder, target = self.work / stage, self.path / stage
-        (folder / "key").unlink()
-        outputs = {
-            str(p.relative_to(folder)): {"bytes": p.stat().st_size, "sha256": sha256_of(p)}
-            for p in sorted(folder.rglob("*"))
-            if p.is_file()
-        }
+    def finish(self, stage: str, key: str, facts: dict[str, Any]) -> None:
+        """Writes the manifest and moves the work folder into place; the older artefact goes."""
+        folder = self.work / stage
+        for part in folder.rglob("*.part"):
+            part.unlink()
+        outputs = {}
+        for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in SCAFFOLD):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            outputs[str(path.relative_to(folder))] = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
         manifest = {"stage": stage, "key": key, **facts, "outputs": outputs}
         write_atomic(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
-        old = self.work / f"{stage}.old"
+        self._publish(stage)
+
+    def _publish(self, stage: str) -> None:
+        """Renames a finished work folder into place, then drops what only an unfinished stage needs."""
+        folder, target, old = self.work / stage, self.path / stage, self.work / f"{stage}.old"
         shutil.rmtree(old, ignore_errors=True)
         if target.exists():
             target.rename(old)
         folder.rename(target)
+        for name in SCAFFOLD:
+            (target / name).unlink(missing_ok=True)
         shutil.rmtree(old, ignore_errors=True)
-        return target
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "manifest.json").read_text())
+    except (OSError, json.JSONDecodeError):
+        return {}
 
 
 def run_facts(seed: int) -> dict[str, Any]:

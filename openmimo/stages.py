@@ -6,18 +6,19 @@ from openmimo.runs import Stage
 
 CHECKPOINTS = ("base", "rl-zero", "sft", "rl")  # in the order of the report's Table 5
 GENERATION = ("engine",)
+CORPUS = ("data.stdlib_files", "data.pydoc_pages", "data.exercise_pages", "data.dedup_threshold", "data.ngram")
 
 STAGES = [
     Stage("problems", "problems", "openmimo.data.stage:problems", ("problems", "data.ngram")),
     Stage(
-        "corpus", "corpus: extract, dedup, tag", "openmimo.data.stage:corpus", ("data", "problems"), ("problems",)
+        "corpus", "corpus: extract, dedup, tag", "openmimo.data.stage:corpus", CORPUS, ("problems",)
     ),
     Stage("tokens", "tokenizer and token shards", "openmimo.data.stage:tokens", ("tokenizer", "data.question_loss"), ("corpus", "problems")),
     Stage("base", "pre-training", "openmimo.pretrain.stage:run", ("model", "pretrain"), ("tokens",), wide=True),
     Stage("sft", "supervised fine-tuning", "openmimo.sft.stage:run", ("sft",), ("base", "problems"), wide=True),
     Stage(
         "curate", "RL data and test difficulty", "openmimo.rl.curate:run",
-        ("curate", "rl.max_tokens", *GENERATION), ("base", "sft", "problems"), wide=True,
+        ("curate", "rl.max_tokens", *GENERATION), ("base", "sft", "problems"),
     ),
     Stage("rl-zero", "RL from Base", "openmimo.rl.stage:zero", ("rl", *GENERATION), ("base", "curate")),
     Stage("rl", "RL from SFT", "openmimo.rl.stage:run", ("rl", *GENERATION), ("sft", "curate")),

@@ -1,1 +1,55 @@
-"""Fixtures of the whole suite."""
+"""What several files of the suite share: one unbroken smoke run, and the command line as a user calls it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+SMOKE = Path(os.environ.get("DEV_RECIPE", REPOSITORY / "recipes" / "smoke.toml"))
+COMMAND = (sys.executable, "-m", "openmimo.cli")
+
+
+def environment() -> dict[str, str]:
+    """Ours without what would change how rich prints."""
+    return {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE")}
+
+
+def openmimo(*args, cwd: Path | None = None, **more) -> subprocess.CompletedProcess:
+    """Runs `openmimo ARGS` to its end."""
+    command = [*COMMAND, *map(str, args)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment(), **more)
+
+
+def start(*args, **more) -> subprocess.Popen:
+    """Starts `openmimo ARGS` as a shell does: in a process group of its own, with Ctrl-C at work."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [*COMMAND, *map(str, args)], stdout=pipe, stderr=pipe, text=True, start_new_session=True, env=environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **more,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SmokeRun:
+    """An unbroken run of recipes/smoke.toml: its folder, how long it took, what it printed."""
+
+    path: Path
+    seconds: float
+    text: str
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory) -> SmokeRun:
+    """One unbroken run for the whole suite. Nobody may write into its folder: copy it."""
+    if "DEV_SMOKE" in os.environ:
+        return SmokeRun(Path(os.environ["DEV_SMOKE"]), 1.0, "")
+    path, began = tmp_path_factory.mktemp("unbroken") / "smoke", time.monotonic()
+    found = openmimo("run", SMOKE, "--out", path)
+    assert found.returncode == 0, found.stderr[-3000:]
+    return SmokeRun(path, time.monotonic() - began, found.stdout)

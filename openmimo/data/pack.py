@@ -41,17 +41,24 @@ class TokenStore:
         self.ids = {n: np.load(self.folder / f"{n}.ids.npy", mmap_mode="r") for n in names}
         self.docs = {n: np.load(self.folder / f"{n}.docs.npy") for n in names}
 
+    @classmethod
+    def of(cls, sources: dict[str, list[tuple[list[int], int]]]) -> TokenStore:
+        """A store in memory: source -> [(ids, index of the first id that is a target of the loss)]."""
+        store = cls.__new__(cls)
+        store.folder = Path("memory")
+        arrays = {name: _arrays(documents) for name, documents in sources.items()}
+        store.ids = {name: ids for name, (ids, _) in arrays.items()}
+        store.docs = {name: docs for name, (_, docs) in arrays.items()}
+        return store
+
     @staticmethod
     def write(folder: Path, name: str, documents: list[tuple[list[int], int]]) -> int:
-        """documents: (ids, index of the first id that is a target of the loss). Returns the number of tokens."""
+        """Writes one source; documents as in `of`. Returns the number of tokens."""
         folder.mkdir(parents=True, exist_ok=True)
-        lengths = np.array([len(ids) for ids, _ in documents], dtype=np.int64)
-        starts = np.concatenate(([0], np.cumsum(lengths)))
-        answers = np.array([start for _, start in documents] + [0], dtype=np.int64)
-        flat = np.fromiter((i for ids, _ in documents for i in ids), dtype=np.uint32, count=int(starts[-1]))
-        np.save(folder / f"{name}.ids.npy", flat)
-        np.save(folder / f"{name}.docs.npy", np.stack((starts, answers), axis=1))
-        return int(starts[-1])
+        ids, docs = _arrays(documents)
+        np.save(folder / f"{name}.ids.npy", ids)
+        np.save(folder / f"{name}.docs.npy", docs)
+        return len(ids)
 
     def tokens(self, name: str) -> int:
         return len(self.ids[name])
@@ -60,6 +67,14 @@ class TokenStore:
         """(ids, first target) of a document."""
         start, answer = self.docs[name][index]
         return self.ids[name][start : self.docs[name][index + 1][0]], int(answer)
+
+
+def _arrays(documents: list[tuple[list[int], int]]) -> tuple[np.ndarray, np.ndarray]:
+    lengths = np.array([len(ids) for ids, _ in documents], dtype=np.int64)
+    starts = np.concatenate(([0], np.cumsum(lengths)))
+    answers = np.array([start for _, start in documents] + [0], dtype=np.int64)
+    flat = np.fromiter((i for ids, _ in documents for i in ids), dtype=np.uint32, count=int(starts[-1]))
+    return flat, np.stack((starts, answers), axis=1)
 
 
 class PackedBatches:
@@ -82,7 +97,10 @@ class PackedBatches:
         """The next batch: best-fit packing of the documents drawn."""
         counts = self.ledger.setdefault(stage, dict.fromkeys(mix, 0))
         free, placed, waiting = [length] * rows, [[] for _ in range(rows)], []
-        queue, misses = [p for p in self.carry if p[3] - p[2] <= length], 0
+        pieces = (
+            (n, d, at, min(at + length, end)) for n, d, begin, end in self.carry for at in range(begin, end, length)
+        )
+        queue, misses = list(map(list, pieces)), 0  # a shorter length than before cuts what waits
         self.carry = []
         while misses < 8 and sum(free) > rows:
             piece = queue.pop(0) if queue else self._draw(mix, counts, length)

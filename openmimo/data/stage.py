@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from openmimo.data.sources import pydoc_pages, stdlib_sources
 from openmimo.data.tag import tag_documents
 from openmimo.data.urls import dedup_urls
 from openmimo.errors import UserError
-from openmimo.judge.pool import Judge
+from openmimo.judge.pool import Judge, require_verdicts
 from openmimo.model.tokenizer import Tokenizer, train_bpe
 from openmimo.rows import Problem, read_jsonl, read_rows, write_jsonl, write_rows
 from openmimo.runs import Context, write_atomic
@@ -34,29 +35,31 @@ def problems(context: Context) -> None:
     settings, seed, folder = context.recipe.problems, context.recipe.seed, context.folder
     dropped: Counter = Counter()
     test = draw(settings.families, settings.test, "test", seed, dropped, unique=True)
+    held_out, n = [question_of(e.problem) for e in test], context.recipe.data.ngram
+
+    def clean(name: str, rows: list, text_of: Callable[[Any], str]) -> list:
+        kept, _, report = decontaminate(rows, held_out, n, lambda row: row if isinstance(row, str) else text_of(row))
+        context.log.say(f"{name}: {report}")
+        dropped[f"{name}: shares an n-gram with a held-out problem"] = len(rows) - len(kept)
+        return kept
+
     train = draw(settings.families, settings.train, "train", seed, dropped, unique=True)
+    train = clean("train", train, lambda e: question_of(e.problem))
     synthetic = draw(settings.families, settings.synthetic, "train", seed + 1, dropped, unique=False)
-    write_rows(folder / "test.jsonl", [e.problem for e in test])
-    write_rows(folder / "train.jsonl", [e.problem for e in train])
+    synthetic = clean("synthetic", synthetic, lambda e: question_of(e.problem))
     verified = verify(train, settings.sft_plain_share, seed, dropped)
     rng = random.Random(f"synthetic {seed}")
     made = [conversation(e, choose_style(e, settings.plain_share, rng)) for e in synthetic]
-    for name, rows in (("sft", verified), ("synthetic", made)):
-        kept, _, report = decontaminate(rows, [question_of(e.problem) for e in test], context.recipe.data.ngram, asked)
-        context.log.say(f"{name}: {report}")
-        dropped[f"{name}: shares an n-gram with a held-out problem"] = len(rows) - len(kept)
-        write_jsonl(folder / f"{name}.jsonl", kept)
+    write_rows(folder / "test.jsonl", [e.problem for e in test])
+    write_rows(folder / "train.jsonl", [e.problem for e in train])
+    write_jsonl(folder / "sft.jsonl", verified)
+    write_jsonl(folder / "synthetic.jsonl", made)
     counts = {"train": len(train), "test": len(test), "sft": len(verified), "synthetic": len(made), **dropped}
     write_atomic(folder / "counts.json", json.dumps(counts, indent=1) + "\n")
 
 
 def question_of(problem: Problem) -> str:
     return problem.messages[-1]["content"]
-
-
-def asked(row: Any) -> str:
-    """The text that decontamination compares: the question of a conversation, or a benchmark's own text."""
-    return row if isinstance(row, str) else row["messages"][0]["content"]
 
 
 def conversation(exercise: Exercise, style: str) -> dict[str, Any]:
@@ -74,6 +77,7 @@ def verify(exercises: list[Exercise], plain_share: float, seed: int, dropped: Co
     programs = [e.responses[style].split("```python\n")[1].removesuffix("```") for e, style in code]
     with Judge(workers=1) as judge:
         vectors = judge.judge_many([(e.problem, text) for (e, _), text in zip(code, programs, strict=True)])
+    require_verdicts([e.problem for e, _ in code], vectors)
     passed = {
         e.problem.id: all(v.verdict == "AC" for v in vector) for (e, _), vector in zip(code, vectors, strict=True)
     }
@@ -85,8 +89,8 @@ def verify(exercises: list[Exercise], plain_share: float, seed: int, dropped: Co
 def corpus(context: Context) -> None:
     """documents.jsonl and counts.json."""
     recipe, seed, log = context.recipe, context.recipe.seed, context.log
-    settings, counts = recipe.data, {}
-    raw: list[Document] = [*pydoc_pages(limit=settings.pydoc_pages, seed=seed)]
+    settings, counts = recipe.data, {"pydoc": Counter()}
+    raw: list[Document] = [*pydoc_pages(limit=settings.pydoc_pages, seed=seed, counts=counts["pydoc"])]
     log.row({"step": 1, "total": 6})
     raw += exercise_pages(recipe.problems.families, settings.exercise_pages, recipe.problems.plain_share, seed)
     log.row({"step": 2, "total": 6})
@@ -99,7 +103,7 @@ def corpus(context: Context) -> None:
     documents, counts["tags"] = tag_documents(documents)
     held_out = [question_of(p) for p in read_rows(context.inputs["problems"] / "test.jsonl", Problem)]
     documents, _, report = decontaminate(
-        documents, held_out, settings.ngram, lambda d: d if isinstance(d, str) else d.text
+        documents, held_out, settings.ngram, lambda d: d if isinstance(d, str) else asked(d)
     )
     log.say(str(report))
     log.row({"step": 5, "total": 6})
@@ -121,6 +125,11 @@ def exercise_pages(families: dict[str, float], count: int, plain_share: float, s
         meta = {"format": "html"}
         pages.append(Document(document_id("exercises", url), url, exercise.problem.id, html, "exercises", meta))
     return pages
+
+
+def asked(document: Document) -> str:
+    """What decontamination compares: of an exercise its question, so that short ones match whole; else the text."""
+    return document.text.partition("\n\n")[0] if document.source == "exercises" else document.text
 
 
 def mix_source(document: Document) -> str:
@@ -148,7 +157,6 @@ def tokens(context: Context) -> None:
     sizes = {name: shard(folder / "shards", name, texts, tokenizer) for name, texts in sorted(by_source.items())}
     context.log.say(", ".join(f"{name} {size:,}" for name, size in sizes.items()) + " tokens")
     write_atomic(folder / "counts.json", json.dumps({"vocabulary": tokenizer.vocab_size, **sizes}, indent=1) + "\n")
-    check_mix(recipe, sizes)
 
 
 def rendered(row: dict[str, Any], tokenizer: Tokenizer, question_loss: bool) -> tuple[str, int]:
@@ -164,13 +172,3 @@ def shard(folder: Path, name: str, texts: list[tuple[str, int]], tokenizer: Toke
         first = next((i for i, (start, _) in enumerate(offsets) if start >= before), len(ids))
         documents.append(([*ids, tokenizer.document_id], first))
     return TokenStore.write(folder, name, documents)
-
-
-def check_mix(recipe: Any, sizes: dict[str, int]) -> None:
-    """Every source that a stage's mix names must exist."""
-    for stage in recipe.pretrain.stages:
-        for name, share in stage.mix.items():
-            if share > 0 and not sizes.get(name):
-                raise UserError(
-                    f"pretrain.stages.{stage.name}.mix: source {name!r} has no documents; there are {', '.join(sizes)}"
-                )

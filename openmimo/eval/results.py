@@ -30,7 +30,8 @@ STAGE_ORDER = ("problems", "corpus", "tokens", "base", "sft", "curate", "rl-zero
 def collect(run_folder: str | Path) -> dict[str, Any]:
     """results.json of a run: "models", and under each one's name a summary (openmimo.eval.metrics.summarise);
     "differences" {"rl - sft": {"difference", "ci95", "questions", "intervals_apart"}, ...}; "stages" {name: {seconds,
-    peak_memory_mb}}, their sum and maximum "total_seconds" and "peak_memory_mb"; "recipe", "note", "seed", "commit"
+    peak_memory_mb}}; "total_seconds" and "peak_memory_mb" of the whole run, all processes together (from its cost.json,
+    else the stages' sum and maximum); "recipe", "note", "seed", "commit"
     (a list where the stages disagree); "missing", a sentence for each thing a whole run has and this one lacks."""
     folder = Path(run_folder)
     if not folder.is_dir():
@@ -73,6 +74,7 @@ def run_facts(folder: Path) -> dict[str, Any]:
     """What the manifests and the recipe say about a run: stages, times, memory, seed, commit, name, note."""
     manifests = read_manifests(folder)
     recipe = _read_recipe(folder)
+    cost = _read_json(folder / "cost.json") if (folder / "cost.json").is_file() else {}
     stages = {
         name: {"seconds": manifest.get("seconds"), "peak_memory_mb": manifest.get("peak_memory_mb")}
         for name, manifest in manifests.items()
@@ -85,8 +87,8 @@ def run_facts(folder: Path) -> dict[str, Any]:
         "seed": _one_or_all([m["seed"] for m in manifests.values() if "seed" in m]),
         "commit": _one_or_all([m["commit"] for m in manifests.values() if "commit" in m]),
         "stages": stages,
-        "total_seconds": sum(seconds),
-        "peak_memory_mb": max(memory, default=None),
+        "total_seconds": cost.get("wall_seconds", sum(seconds)),
+        "peak_memory_mb": cost.get("peak_memory_mb", max(memory, default=None)),
     }
 
 

@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 
 from openmimo.errors import UserError
-from openmimo.infer.engine import Engine, Request, generate
+from openmimo.infer.engine import Engine, Request, check_length, generate
 from openmimo.judge.maths import MathJudge
 from openmimo.judge.pool import Judge
 from openmimo.model.hub import load_checkpoint
 from openmimo.model.tokenizer import Tokenizer
 from openmimo.recipe import Eval
-from openmimo.rl.score import score_responses
-from openmimo.rows import Problem, read_rows, write_jsonl
+from openmimo.rl.score import require_judged, score_responses
+from openmimo.rows import Problem, check_problems, read_rows, write_jsonl
 from openmimo.runs import Context
 from openmimo.train.log import Log
 
@@ -35,8 +35,12 @@ def evaluate(
     source: Path, problems: list[Problem], settings: Eval, seed: int, slots: int, folder: Path, log: Log
 ) -> list[dict]:
     """Writes `folder/samples.jsonl`, one row a problem, and returns the rows."""
-    if not problems:
-        raise UserError("eval: there are no problems; give a file with at least one row")
+    check_problems(problems, "eval")
+    for problem in problems:
+        if not isinstance(level := problem.tags.get("difficulty", 0), int):
+            raise UserError(
+                f"eval: problem {problem.id!r}: tags.difficulty {level!r} is not a whole number; correct it"
+            )
     tokenizer = Tokenizer.load(source)
     engine = Engine(load_checkpoint(source), [tokenizer.eos_id], slots, tokenizer.vocab_size)
     rows = []
@@ -59,9 +63,13 @@ def sample(engine: Engine, tokenizer: Tokenizer, problems: list[Problem], settin
         for p in problems
         for sample in range(n)
     ]  # fmt: skip
+    for p, request in zip((p for p in problems for _ in range(n)), requests, strict=True):
+        where = f"eval: problem {p.id}"
+        check_length(request.prompt, request.max_tokens, engine.model.config.max_length, where, "eval.max_tokens")
     events = generate(engine, requests)
     texts = [tokenizer.decode(e.token_ids) for e in events]
     scored = score([p for p in problems for _ in range(n)], texts, [e.finish_reason for e in events])
+    require_judged([p for p in problems for _ in range(n)], scored)
     rows = []
     for number, p in enumerate(problems):
         at = range(number * n, (number + 1) * n)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from openmimo.errors import UserError
 from openmimo.infer.engine import Engine, Request
 from openmimo.model.hub import load_checkpoint
 from openmimo.model.tokenizer import Tokenizer
@@ -36,7 +37,10 @@ def answer(
 ) -> str:
     """Streams one answer and returns its text."""
     prompt = tuple(tokenizer.encode_chat([{"role": "user", "content": question}]))
-    limit = min(limit, engine.model.config.max_length - len(prompt))
+    room = engine.model.config.max_length - len(prompt)
+    if room < 1:
+        raise UserError(f"chat: the question has {len(prompt)} tokens, all that the model can hold; ask a shorter one")
+    limit = min(limit, room)
     engine.add(Request(prompt, limit, ("chat",), temperature, 0.95, seed, stream=True))
     ids: list[int] = []
     shown = ""
@@ -44,8 +48,9 @@ def answer(
         for event in engine.step():
             ids += event.token_ids
             text = tokenizer.decode(ids)
-            if not text.endswith("\ufffd"):  # half of a character
-                console.print(text[len(shown) :], end="", style="cyan", highlight=False, markup=False, soft_wrap=True)
+            if event.finish_reason or not text.endswith("\ufffd"):  # half of a character waits for the other half
+                rest = text[len(shown) :]
+                console.print(rest, end="", style="cyan", highlight=False, markup=False, emoji=False, soft_wrap=True)
                 shown = text
     console.print()
     return shown

@@ -91,17 +91,12 @@ class Engine:
 
     def add(self, request: Request) -> int:
         """Queues a request and returns its id. Raises UserError for an empty prompt or one that does not fit."""
-        if not request.prompt or request.max_tokens < 1:
-            raise UserError("request: the prompt and max_tokens must not be empty; give at least one token each")
-        if len(request.prompt) + request.max_tokens > self.model.config.max_length:
-            raise UserError(
-                f"request: prompt ({len(request.prompt)}) + max_tokens ({request.max_tokens}) exceeds the model's "
-                f"max_position_embeddings ({self.model.config.max_length}); ask for fewer tokens"
-            )
+        check_length(request.prompt, request.max_tokens, self.model.config.max_length, "request", "max_tokens")
         self.next_id += 1
         self.waiting.append((self.next_id, request))
         return self.next_id
 
+    @torch.inference_mode()
     def abort(self, request_id: int) -> None:
         """Drops a request, waiting or running; no event follows."""
         self.waiting = deque(item for item in self.waiting if item[0] != request_id)
@@ -163,9 +158,9 @@ class Engine:
     def _sampled(self, logits: torch.Tensor, rows: list[int]) -> list[Event]:
         """Samples one token for `rows` (a contiguous range), stores it, and releases the rows that ended."""
         at = slice(rows[0], rows[-1] + 1)
-        logits = logits[:, : self.vocab_size].float()
-        numbers = uniforms(self.streams[at], self.counts[at].cpu().numpy())
-        tokens = sample(logits, torch.from_numpy(numbers).to(self.device), self.temperature[at], self.top_p[at])
+        logits = logits.float()
+        numbers = torch.from_numpy(uniforms(self.streams[at], self.counts[at].cpu().numpy())).to(self.device)
+        tokens = sample(logits[:, : self.vocab_size], numbers, self.temperature[at], self.top_p[at])
         logprobs = token_logprobs(logits, tokens)
         span = torch.arange(rows[0], rows[-1] + 1, device=self.device)
         self.tokens[span, self.counts[at]] = tokens
@@ -204,6 +199,17 @@ class Engine:
             for mover, hole in zip(movers, holes, strict=True):
                 self.running[hole] = self.running[mover]
         del self.running[keep:]
+
+
+def check_length(prompt: tuple[int, ...], max_tokens: int, max_length: int, where: str, key: str) -> None:
+    """Raises UserError where a prompt and its response cannot fit the model's positions. key: what to lower."""
+    if not prompt or max_tokens < 1:
+        raise UserError(f"{where}: the prompt and {key} must not be empty; give at least one token each")
+    if len(prompt) + max_tokens > max_length:
+        raise UserError(
+            f"{where}: prompt ({len(prompt)} tokens) + {key} ({max_tokens}) exceeds the model's {max_length} positions; "
+            f"{key} may be at most {max(0, max_length - len(prompt))}"
+        )
 
 
 def generate(engine: Engine, requests: list[Request]) -> list[Event]:

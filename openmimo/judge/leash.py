@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,8 +18,19 @@ GRACE_S = 20.0  # beyond a request's wall limits, before a silent worker is take
 READ = 1 << 16
 
 
+BOX = "openmimo-judge-"  # of a worker's folder
+
+
 class WorkerDied(Exception):
     """The worker's process has ended or does not answer."""
+
+
+def sweep(place: Path) -> None:
+    """Removes the boxes that a killed judge left behind: their names hold its process id."""
+    for box in place.glob(f"{BOX}*"):
+        owner = box.name.removeprefix(BOX).partition("-")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            shutil.rmtree(box, ignore_errors=True)
 
 
 class Worker:
@@ -26,7 +38,8 @@ class Worker:
 
     def __init__(self, rung: str):
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a folder on a disk costs milliseconds
-        self.box = tempfile.TemporaryDirectory(prefix="openmimo-judge-", dir=memory)
+        sweep(Path(memory or tempfile.gettempdir()))
+        self.box = tempfile.TemporaryDirectory(prefix=f"{BOX}{os.getpid()}-", dir=memory)
         script = str(Path(__file__).with_name("worker.py"))
         self.process = subprocess.Popen(
             [sys.executable, "-s", "-S", "-B", script, rung, self.box.name],

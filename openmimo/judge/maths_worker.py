@@ -6,10 +6,12 @@ The answer must be LaTeX or a number as a whole: Math-Verify's search for the la
 since `9 \\to 10` and `9 | 10` would pass for 10 with it.
 """
 
+import ctypes
 import json
 import logging
 import os
 import resource
+import signal
 import sys
 
 from math_verify import LatexExtractionConfig, parse, verify
@@ -37,7 +39,15 @@ def verdict(answer: str, gold: str) -> str:
         return "unparsable"
 
 
+def end_with_parent() -> None:
+    """Asks the kernel (Linux: PR_SET_PDEATHSIG) to kill this process when the one that started it dies."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if os.getppid() == 1:  # it died before we asked
+        sys.exit(0)
+
+
 def main() -> None:
+    end_with_parent()
     logging.disable()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -119,6 +119,16 @@ class Judge:
         self.close()
 
 
+def require_verdicts(problems: Sequence[Problem], vectors: Sequence[Sequence[TestVerdict]]) -> None:
+    """Raises UserError where a test has the verdict IE: our fault says nothing about a program."""
+    for problem, vector in zip(problems, vectors, strict=True):
+        if failed := [v.test_id for v in vector if v.verdict == "IE"]:
+            raise UserError(
+                f"judging problem {problem.id}, test {failed[0]} failed three times by our fault (IE); see to the "
+                "machine's memory and processes, then run the same command again"
+            )
+
+
 def first_rung(rungs: Sequence[str]) -> tuple[str, Worker]:
     """The first rung on which a worker starts, and that worker."""
     for rung in rungs:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from openmimo.errors import UserError
 from openmimo.model.config import ARCHITECTURES, ModelConfig
+from openmimo.model.tokenizer import Tokenizer
 from openmimo.model.transformer import Transformer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -76,6 +77,19 @@ def save_checkpoint(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder
+
+
+def save_into(folder: Path, model: Transformer, source: Path) -> None:
+    """Writes a stage's checkpoint beside its log: the tokenizer of `source` with its end tokens, and where `source` is a
+    checkpoint its profile too, so that a Qwen2 folder in gives a Qwen2 folder out."""
+    tokenizer = Tokenizer.load(source)
+    was = read_json(source / "config.json") if (source / "config.json").is_file() else {}
+    extra = {key: was[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if was.get(key) is not None}
+    extra = {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.document_id} | extra
+    whole = save_checkpoint(folder / "weights", model, source, profile=was.get("model_type", "mimo"), extra=extra)
+    for path in whole.iterdir():
+        path.replace(folder / path.name)
+    whole.rmdir()
 
 
 def load_checkpoint(folder: str | Path, mtp_layers: int | None = None, dtype: str | None = "float32") -> Transformer:

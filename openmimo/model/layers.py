@@ -65,7 +65,7 @@ class Attention(nn.Module):
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if cache is not None:
             k, v = cache.update(layer, k, v)
-            if T == 1:
+            if T == 1 and mask is not None:  # decoding; a prompt of one token comes without a mask
                 return self.o_proj(self.decode(q, k, v, mask).reshape(B, 1, -1))
         repeat = self.heads // self.kv_heads
         if repeat > 1:

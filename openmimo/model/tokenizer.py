@@ -62,6 +62,17 @@ def train_bpe(texts: Iterable[str], vocab_size: int, folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
+def read_json(path: Path) -> dict:
+    """The object in a file of the tokenizer. Raises UserError for anything else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not JSON ({error}); copy the checkpoint again") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected a JSON object; copy the checkpoint again")
+    return value
+
+
 class Tokenizer:
     """Text <-> ids, chat -> ids. `eos_id` ends a turn, `document_id` ends a document."""
 
@@ -89,7 +100,7 @@ class Tokenizer:
             raise UserError(f"{path}: not a tokenizer ({error}); copy the checkpoint again") from None
         config_path, config = folder / "tokenizer_config.json", {}
         if config_path.is_file():
-            config = json.loads(config_path.read_text())
+            config = read_json(config_path)
         if (folder / "chat_template.jinja").is_file():
             config["chat_template"] = (folder / "chat_template.jinja").read_text()
         return cls(core, config, str(path))

@@ -46,7 +46,7 @@ PRETRAIN = (
     _share(
         "mtp_accept",
         "MTP guesses accepted",
-        "How often the MTP layer guesses the token that the model itself would write: a step that decoding can skip.",
+        "How often the MTP layer's first guess is the text's next token but one (teacher-forced).",
     ),
 )
 

@@ -1,7 +1,9 @@
 """RL data [R 3.2] and test difficulty [R 3.3.1], from rollouts.
 
 Code problems without tests, or whose golden program fails one, are dropped; so are problems that the SFT model solves
-in more than `max_pass_rate` of its rollouts. Each test's pass rate pools the programs of the SFT and the base model.
+in more than `max_pass_rate` of its rollouts (code too: our choice, the report drops code only when all are right). Each
+test's pass rate pools the programs of the SFT and the base model. Not done here: n-gram dedup of the problems (they are
+distinct by construction), and dropping what strong models never solve (every problem has a verified solution).
 """
 
 from __future__ import annotations
@@ -14,11 +16,11 @@ from pathlib import Path
 from openmimo.errors import UserError
 from openmimo.infer.engine import Engine, Request, generate
 from openmimo.judge.maths import MathJudge
-from openmimo.judge.pool import Judge
+from openmimo.judge.pool import Judge, require_verdicts
 from openmimo.model.hub import load_checkpoint
 from openmimo.model.tokenizer import Tokenizer
 from openmimo.rl.difficulty import DifficultyTable
-from openmimo.rl.score import Scored, score_responses
+from openmimo.rl.score import Scored, require_judged, score_responses
 from openmimo.rows import Problem, Rollout, read_rows, write_rows
 from openmimo.runs import Context
 from openmimo.train.log import Log
@@ -30,7 +32,7 @@ def run(context: Context) -> None:
     problems = list(read_rows(context.inputs["problems"] / "train.jsonl", Problem))
     problems = problems[: settings.problems] if settings.problems else problems
     rollouts: list[Rollout] = []
-    with Judge(workers=context.threads) as judge, MathJudge() as maths:
+    with Judge(workers=1) as judge, MathJudge() as maths:
         problems, dropped = golden_passes(problems, judge)
         score = partial(score_responses, judge=judge, math_judge=maths, reward_kind="all_or_nothing", difficulty=None)
         for name in ("sft", "base"):
@@ -57,6 +59,7 @@ def golden_passes(problems: list[Problem], judge: Judge) -> tuple[list[Problem],
     dropped["code without tests"] = len(problems) - len(tested)
     code = [p for p in tested if p.kind == "code" and p.golden]
     verdicts = judge.judge_many([(p, p.golden) for p in code])
+    require_verdicts(code, verdicts)
     failed = {p.id for p, vector in zip(code, verdicts, strict=True) if any(v.verdict != "AC" for v in vector)}
     dropped["golden program fails"] = len(failed)
     return [p for p in tested if p.id not in failed], +dropped
@@ -79,6 +82,7 @@ def roll(source: Path, name: str, problems: list[Problem], count: int, recipe, s
         owners = [p for p in some for _ in range(count)]
         texts = [tokenizer.decode(e.token_ids) for e in events]
         scored: list[Scored] = score(owners, texts, [e.finish_reason for e in events])
+        require_judged(owners, scored)
         for n, (p, e, s, text) in enumerate(zip(owners, events, scored, texts, strict=True)):
             rows.append(
                 Rollout(p.id, name, 0, 0, start + n // count, n % count, [], [], e.finish_reason, float(s.reward),

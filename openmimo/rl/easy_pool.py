@@ -18,11 +18,11 @@ class TaskSampler:
     """State is three plain values (epoch, place, pool); `state` and `restore` make a run resumable."""
 
     def __init__(self, ids: list[str], seed: int, alpha: float):
-        self.ids, self.seed, self.alpha = sorted(ids), seed, alpha
+        self.ids, self.seed, self.alpha = sorted(set(ids)), seed, alpha
         self.epoch, self.place = 0, 0
         self.pool: list[str] = []
         self._order: list[str] = []
-        self._order_of: tuple | None = None
+        self._order_of: int | None = None
 
     def state(self) -> dict:
         return {"epoch": self.epoch, "place": self.place, "pool": self.pool}

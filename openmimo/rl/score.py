@@ -8,8 +8,10 @@ form, no penalty for length. A reward of your own is `module:function`, see `loa
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -70,6 +72,17 @@ def score_responses(
     return [next(maths if problem.kind == "math" else code) for problem in problems]
 
 
+def require_judged(problems: Sequence[Problem], scored: Sequence[Scored]) -> None:
+    """Raises UserError where judging failed by our fault (IE), naming problem and test: no verdict is made up."""
+    for problem, one in zip(problems, scored, strict=True):
+        if one.reward is None:
+            test = next((f", test {v.test_id}" for v in one.verdicts if v.verdict == "IE"), "")
+            raise UserError(
+                f"judging problem {problem.id}{test} failed three times by our fault (IE); see to the machine's memory "
+                "and processes, then run the same command again"
+            )
+
+
 def judged_code(pairs: list[tuple[Problem, str | None]], judge: Judge, kind: str, table: DifficultyTable):
     """Yields the Scored of (problem, program) pairs. Problems are told apart by what they hold, not by their id."""
     distinct: dict[tuple[int, str], tuple[Problem, str]] = {}
@@ -114,15 +127,19 @@ def load_reward(name: str) -> Callable[[Problem, str], float]:
     """A user's reward function by `module:function`. It takes the problem and the whole response and returns a number in
     [0, 1]; the one given back checks that, and raises a UserError otherwise."""
     module_name, _, function_name = name.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # a module in the current folder, as `python` itself would find it
     try:
         function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever the user's module raises while it loads
         raise UserError(
-            f"reward {name!r} cannot be imported ({error}); give `module:function` on Python's path"
+            f"reward {name!r} cannot be imported ({type(error).__name__}: {error}); give `module:function`, from the "
+            "current folder or Python's path"
         ) from None
     if not callable(function):
         raise UserError(f"reward {name!r} is not a function; give `module:function`")
 
+    @functools.wraps(function)
     def checked(problem: Problem, response: str) -> float:
         points = function(problem, response)
         if isinstance(points, Real) and math.isfinite(points) and 0 <= points <= 1:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from openmimo.judge.maths import MathJudge
 from openmimo.judge.pool import Judge
-from openmimo.pretrain.stage import save_into
+from openmimo.model.hub import save_into
 from openmimo.recipe import Rl
 from openmimo.rl.difficulty import DifficultyTable
 from openmimo.rl.score import score_responses
@@ -52,4 +52,3 @@ def train(
         trainer = Trainer(source, problems, rl, seed, slots, score)
         trainer.train(steps, checkpointer, log)
     save_into(folder, trainer.model, source)
-    checkpointer.clear()

@@ -12,9 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from openmimo.errors import UserError
-from openmimo.infer.engine import Engine
-from openmimo.model.hub import load_checkpoint, save_checkpoint
+from openmimo.infer.engine import Engine, check_length
+from openmimo.model.hub import load_checkpoint
 from openmimo.model.tokenizer import Tokenizer
 from openmimo.recipe import Rl
 from openmimo.rl.easy_pool import TaskSampler
@@ -22,7 +21,7 @@ from openmimo.rl.grpo import has_signal
 from openmimo.rl.rollout.naive import Rollouts, RolloutWorker
 from openmimo.rl.rollout.policy import KeepRates
 from openmimo.rl.update import update
-from openmimo.rows import Problem
+from openmimo.rows import Problem, check_problems
 from openmimo.train.checkpoint import Checkpointer
 from openmimo.train.log import Log
 from openmimo.train.optim import Optimisers
@@ -32,8 +31,7 @@ class Trainer:
     """Holds what a step reads and changes. `score` maps (problems, responses, finish reasons) to rewards."""
 
     def __init__(self, source: Path, problems: list[Problem], rl: Rl, seed: int, slots: int, score: Callable):
-        if not problems:
-            raise UserError("rl: there are no problems to train on; give a file with at least one row")
+        check_problems(problems, "rl")
         self.source, self.rl, self.seed = source, rl, seed
         self.tokenizer = Tokenizer.load(source)
         self.model = load_checkpoint(source)
@@ -45,20 +43,28 @@ class Trainer:
         engine = Engine(self.model, [self.tokenizer.eos_id], slots, self.tokenizer.vocab_size)
         prompts: dict[str, tuple[int, ...]] = {}
 
-        def encode(problem: Problem) -> tuple[int, ...]:
-            if problem.id not in prompts:
-                prompts[problem.id] = tuple(self.tokenizer.encode_chat(problem.messages))
-            return prompts[problem.id]
-
+        for problem in problems:
+            prompts[problem.id] = tuple(self.tokenizer.encode_chat(problem.messages))
+            check_length(
+                prompts[problem.id],
+                rl.max_tokens,
+                self.model.config.max_length,
+                f"rl: problem {problem.id}",
+                "rl.max_tokens",
+            )
         self.worker = RolloutWorker(
-            engine, {p.id: p for p in problems}, encode, self.tokenizer.decode, score, rl.group, rl.max_tokens, seed
+            engine, {p.id: p for p in problems}, prompts, self.tokenizer.decode, score, rl.group, rl.max_tokens, seed
         )
 
     def train(self, steps: int, checkpointer: Checkpointer, log: Log) -> None:
         """Runs to `steps`, resuming from the last checkpoint."""
         first = self.resume(checkpointer, log)
         for step in range(first, steps):
-            log.row(self.step(step, steps))
+            row = self.step(step, steps)
+            log.row(row)
+            if row["batch"] < self.rl.batch:
+                log.say(f"step {step + 1}: only {row['batch']} of {self.rl.batch} groups had a gradient after "
+                        f"{row['rounds']} rounds; raise rl.max_rounds, or give harder or easier problems")  # fmt: skip
             if checkpointer.due():
                 checkpointer.save(self.state(step + 1, log))
 
@@ -70,8 +76,8 @@ class Trainer:
         self.sampler.commit(step, len(rollouts.used), rollouts.solved)
         began = time.perf_counter()
         lr = rl.lr * min(1.0, (step + 1) / max(1, rl.warmup_steps))
-        trained = [g for g in rollouts.batch if has_signal(g.rewards)]
-        losses = update(self.model, trained, self.optim, lr, rl) if trained else {}
+        learns = any(has_signal(g.rewards) for g in rollouts.batch)
+        losses = update(self.model, rollouts.batch, self.optim, lr, rl) if learns else {}
         return {
             "step": step + 1,
             "total": steps,
@@ -122,7 +128,3 @@ class Trainer:
         log.rewind(state["log"])
         log.say(f"goes on from step {state['step']}")
         return state["step"]
-
-    def save(self, folder: Path) -> None:
-        """Writes the trained checkpoint as an HF folder."""
-        save_checkpoint(folder, self.model, self.source)

@@ -15,16 +15,16 @@ from typing import Any
 from openmimo.data.clean import clean
 from openmimo.data.pack import PackedBatches, TokenStore
 from openmimo.errors import UserError
-from openmimo.model.hub import load_checkpoint
+from openmimo.model.hub import load_checkpoint, save_into
 from openmimo.model.tokenizer import Tokenizer
-from openmimo.pretrain.stage import save_into
 from openmimo.recipe import Pretrain, Segment, Sft
 from openmimo.recipe import Stage as TokenStage
-from openmimo.rows import read_jsonl
+from openmimo.rows import is_chat, read_jsonl
 from openmimo.runs import Context
 from openmimo.train.checkpoint import Checkpointer
 from openmimo.train.log import Log
 from openmimo.train.loop import fit
+from openmimo.train.parallel import Parallel
 from openmimo.train.schedule import Schedule
 
 
@@ -41,6 +41,10 @@ def finetune(
 ) -> None:
     """Trains `source` on `rows` and writes the checkpoint into `folder`."""
     tokenizer, model = Tokenizer.load(source), load_checkpoint(source)
+    if sft.length > model.config.max_length:
+        raise UserError(
+            f"sft.length: {sft.length} exceeds the {model.config.max_length} positions of {source}; lower it (--set sft.length=...)"
+        )
     kept, dropped = clean(rows, sft.responses_per_query)
     log.say(f"{len(rows):,} responses: " + "; ".join(f"{n:,} {why}" for why, n in dropped.items()))
     documents, too_long = encode_conversations(kept, tokenizer, sft.length)
@@ -49,7 +53,8 @@ def finetune(
     if not documents:
         raise UserError("sft: no response is left to train on; see the counts above, or raise sft.length")
     random.Random(seed).shuffle(documents)
-    tokens = TokenStore.write(folder / "shards", "sft", documents)
+    store = TokenStore.of({"sft": documents})
+    tokens = store.tokens("sft")
     total = max(1, round(tokens * sft.epochs))
     stage = TokenStage(name="sft", tokens=total, length=sft.length, rope_base=model.config.rope_base, mix={"sft": 1.0})
     warmup = min(max(1, sft.warmup_steps) * sft.batch * sft.length, max(1, total - 1))
@@ -60,13 +65,10 @@ def finetune(
         mtp_weight=[Segment(shape="constant", to=sft.mtp_weight)],
         stages=[stage],
     )
-    batches = PackedBatches(TokenStore(folder / "shards"), seed)
+    batches = PackedBatches(store, seed)
     fit(model, batches, Schedule(pretrain), sft.optim, sft.micro_batch, checkpointer, log)
-    save_into(folder, model, source)
-    checkpointer.clear()
-    for path in (folder / "shards").iterdir():
-        path.unlink()
-    (folder / "shards").rmdir()
+    if Parallel.started().rank == 0:
+        save_into(folder, model, source)
 
 
 def read_conversations(path: str | Path) -> list[dict[str, Any]]:
@@ -74,8 +76,10 @@ def read_conversations(path: str | Path) -> list[dict[str, Any]]:
     rows = []
     for where, row in read_jsonl(path):
         messages = row.get("messages") if isinstance(row, dict) else None
-        if not isinstance(messages, list) or not messages or messages[-1].get("role") != "assistant":
-            raise UserError(f"{where}: `messages` must be a list that ends with the assistant's message")
+        if not is_chat(messages) or messages[-1]["role"] != "assistant":
+            raise UserError(
+                f"{where}: `messages` must be a list of {{role, content}} that ends with the assistant's message"
+            )
         rows.append(row)
     if not rows:
         raise UserError(f"{path}: the file is empty; give at least one conversation")

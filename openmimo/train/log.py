@@ -6,6 +6,7 @@ log = Log(folder, listener=print); log.row({"step": 1, "loss": 6.9}); log.say("w
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,16 +14,24 @@ from typing import Any
 
 from openmimo.train.checkpoint import FILE
 
+
 class Log:
     """Rows go to `folder/log.jsonl` and to the listener. The rows of repeated steps are dropped: by `place` and
     `rewind` where a checkpoint says how far the log had come, and all of them where there is no checkpoint."""
 
-    def __init__(self, folder: str | Path, listener: Callable[[dict[str, Any]], None] | None = None):
-        self.path = Path(folder) / "log.jsonl"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: str | Path | None, listener: Callable[[dict[str, Any]], None] | None = None):
+        """folder None: the log of a rank that keeps silent."""
         self.listener = listener or (lambda row: None)
-        self.file = self.path.open("a" if self.path.with_name(FILE).exists() else "w", encoding="utf-8")
         self.began = time.monotonic()
+        self.path = Path(os.devnull) if folder is None else Path(folder) / "log.jsonl"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = self.path.open("a" if self.path.with_name(FILE).exists() else "w", encoding="utf-8")
+
+    def close(self) -> None:
+        """Ends the log; one without rows leaves no file."""
+        self.file.close()
+        if self.path.is_file() and not self.path.stat().st_size:
+            self.path.unlink()
 
     def seconds(self) -> float:
         """Since the log was opened."""
@@ -45,5 +54,6 @@ class Log:
 
     def rewind(self, place: int) -> None:
         """Drops what was written after a checkpoint's place."""
-        self.file.truncate(place)
-        self.file.seek(place)
+        if self.path.is_file():
+            self.file.truncate(place)
+            self.file.seek(place)

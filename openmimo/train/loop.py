@@ -19,12 +19,13 @@ from openmimo.recipe import Optim
 from openmimo.train.checkpoint import Checkpointer
 from openmimo.train.log import Log
 from openmimo.train.optim import Optimisers
+from openmimo.train.parallel import Parallel
 from openmimo.train.schedule import Point, Schedule
 
 
 @dataclass
 class Losses:
-    """Sums over a step: negative log-likelihood and count of the main head and of the MTP head, MTP hits."""
+    """Means over a step's valid labels: negative log-likelihood of the main head and of the MTP head, MTP hits."""
 
     main: float = 0.0
     mtp: float = 0.0
@@ -60,22 +61,33 @@ def backward(model: Transformer, batch: Batch, rows: slice, counts: tuple[int, i
     return losses
 
 
-def train_step(model: Transformer, batch: Batch, point: Point, optim: Optimisers, micro_batch: int) -> dict:
-    """One optimiser step; returns the row to log."""
+def train_step(
+    model: Transformer,
+    batch: Batch,
+    point: Point,
+    optim: Optimisers,
+    micro_batch: int,
+    parallel: Parallel = Parallel(),  # noqa: B008 - it is frozen
+) -> dict:
+    """One optimiser step; returns the row to log. Ranks take the rows of `batch` in turn."""
     mtp = len(model.model.mtp_layers) > 0 and point.mtp_weight > 0
-    counts, sums = counts_of(batch, mtp), Losses()
+    counts, losses = counts_of(batch, mtp), torch.zeros(3)
     model.rope_base = point.rope_base
     if not counts[0]:
         return {"loss": None, "grad_norm": 0.0}
-    for start in range(0, len(batch.ids), micro_batch):
-        part = backward(model, batch, slice(start, start + micro_batch), counts, point.mtp_weight)
-        sums.main, sums.mtp, sums.accepted = (
-            sums.main + part.main,
-            sums.mtp + part.mtp,
-            sums.accepted + part.accepted,
-        )
-    row = {"loss": sums.main, "grad_norm": optim.step(point.lr)}
-    return row | ({"mtp_loss": sums.mtp, "mtp_accept": sums.accepted} if mtp else {})
+    mine = parallel.mine(len(batch.ids))
+    rows = range(len(batch.ids))[mine]
+    for start in range(0, len(rows), micro_batch):
+        part = rows[start : start + micro_batch]
+        share = backward(model, batch, slice(part.start, part.stop, part.step), counts, point.mtp_weight)
+        losses += torch.tensor([share.main, share.mtp, share.accepted])
+    if parallel.world > 1:
+        for parameter in optim.parameters:
+            if parameter.grad is None:  # no row of this rank, or a part that no row used
+                parameter.grad = torch.zeros_like(parameter)
+        parallel.sum([*(p.grad for p in optim.parameters), losses])
+    row = {"loss": losses[0].item(), "grad_norm": optim.step(point.lr)}
+    return row | ({"mtp_loss": losses[1].item(), "mtp_accept": losses[2].item()} if mtp else {})
 
 
 def fit(
@@ -87,8 +99,10 @@ def fit(
     checkpointer: Checkpointer,
     log: Log,
 ) -> None:
-    """Trains `model` in place to the schedule's end, resuming from the checkpointer's last state."""
-    optim, tokens, step = Optimisers(model, optim_config), 0.0, 0
+    """Trains `model` in place to the schedule's end, resuming from the checkpointer's last state. Under a process
+    group every rank calls it; rank 0 alone writes log and checkpoints."""
+    parallel = Parallel.started()
+    optim, tokens, step = Optimisers(model, optim_config, parallel), 0.0, 0
     if state := checkpointer.load():
         model.load_state_dict(state["model"])
         optim.load_state_dict(state["optim"])
@@ -99,13 +113,13 @@ def fit(
     for point in schedule.steps(tokens):
         began = time.perf_counter()
         batch = batches.next(point.batch, point.length, point.mix, point.stage)
-        row = train_step(model, batch, point, optim, micro_batch)
+        row = train_step(model, batch, point, optim, micro_batch, parallel)
         step, tokens = step + 1, tokens + point.batch * point.length
         head = {"step": step, "total": total, "tokens": tokens, "stage": point.stage, "lr": point.lr}
         head |= {"batch": point.batch, "length": point.length, "rope_base": point.rope_base}
         rate = point.batch * point.length / (time.perf_counter() - began)
         log.row(head | {"mtp_weight": point.mtp_weight} | row | {"tokens_per_s": rate})
-        if checkpointer.due():
+        if parallel.rank == 0 and checkpointer.due():
             checkpointer.save(
                 {
                     "model": model.state_dict(),

@@ -95,9 +95,18 @@ def generate(family: str, seed: int, size: int) -> Iterator[Worked | None]:
         if derived is None or derived[1][-1].rsplit("= ", 1)[-1] != answer:
             yield None
             continue
-        meta = item["metadata"]
-        key = str(meta.get("expression") or meta.get("equation") or sorted(meta["numbers"]))
-        yield Worked(family, f"{family}: {key}", item["question"].strip(), answer, *derived)
+        yield Worked(
+            family, f"{family}: {content_of(family, item['metadata'])}", item["question"].strip(), answer, *derived
+        )
+
+
+def content_of(family: str, meta: dict) -> str:
+    """What makes two problems one: the numbers, whatever the order of factors and the name of the unknown."""
+    if family == "products":
+        return str(sorted(meta["expression"].split(" * ")))
+    if family == "gcd":
+        return str(sorted(meta["numbers"]))
+    return re.sub("[a-z]", "x", meta["equation"]) if family == "simple_equations" else meta["expression"]
 
 
 if __name__ == "__main__":

@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from openmimo.errors import UserError
 from openmimo.infer.engine import Engine, Event, Request, generate
 from openmimo.rl.easy_pool import TaskSampler
 from openmimo.rl.grpo import has_signal
 from openmimo.rl.rollout.policy import KeepRates, first_valid, groups_to_start
-from openmimo.rl.score import Scored
+from openmimo.rl.score import Scored, require_judged
 from openmimo.rows import Problem
 
 
@@ -50,7 +49,7 @@ class RolloutWorker:
 
     engine: Engine
     problems: dict[str, Problem]
-    encode: Callable[[Problem], tuple[int, ...]]
+    prompts: dict[str, tuple[int, ...]]
     decode: Callable[[list[int]], str]
     score: Callable[[list[Problem], list[str], list[str]], list[Scored]]
     group: int
@@ -60,7 +59,7 @@ class RolloutWorker:
     def roll(self, step: int, first: int, tasks: list[tuple[str, bool]]) -> tuple[list[Group], float, float]:
         """Generates and scores whole groups, tasks numbered from `first`. Returns them with the two times, seconds."""
         began = time.perf_counter()
-        prompts = [self.encode(self.problems[problem]) for problem, _ in tasks]
+        prompts = [self.prompts[problem] for problem, _ in tasks]
         requests = [
             Request(prompt, self.max_tokens, ("rollout", step, first + n, sample), seed=self.seed)
             for n, prompt in enumerate(prompts)
@@ -70,12 +69,7 @@ class RolloutWorker:
         middle = time.perf_counter()
         owners = [self.problems[problem] for problem, _ in tasks for _ in range(self.group)]
         scored = self.score(owners, [self.decode(e.token_ids) for e in events], [e.finish_reason for e in events])
-        for owner, s in zip(owners, scored, strict=True):
-            if s.reward is None:
-                raise UserError(
-                    f"step {step}: judging {owner.id} failed three times by our fault (IE: {s.verdicts}); "
-                    "see to the machine (memory, processes), then run the same command again"
-                )
+        require_judged(owners, scored)
         groups = []
         for n, (problem, from_pool) in enumerate(tasks):
             at = slice(n * self.group, (n + 1) * self.group)

@@ -1,0 +1,317 @@
+"""The engine: equal to a plain loop, whoever else is in the batch, and to the trainer's log-probabilities."""
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from miniature import CONFIG, VOCABULARY, model_of
+
+from openmimo.errors import UserError
+from openmimo.infer.engine import Engine, Request, generate
+from openmimo.infer.sampling import sample, stream_of, uniforms
+from openmimo.model.transformer import Transformer, token_logprobs
+from openmimo.rl.update import Sequence, response_logprobs
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return model_of()
+
+
+def engine_of(model, stop=(), slots=64, vocab_size=VOCABULARY) -> Engine:
+    return Engine(model, list(stop), slots, vocab_size)
+
+
+def prompt_of(seed: int, length: int) -> tuple[int, ...]:
+    return tuple(np.random.default_rng(seed).integers(0, VOCABULARY, length).tolist())
+
+
+def requests_of(count: int, **more) -> list[Request]:
+    """Prompts of 1 to 30 tokens, limits of 1 to 40, keys of their own."""
+    rng = np.random.default_rng(0)
+    lengths, limits = rng.integers(1, 31, count), rng.integers(1, 41, count)
+    return [Request(prompt_of(n, int(lengths[n])), int(limits[n]), ("r", n), **more) for n in range(count)]
+
+
+def decode_plainly(model, request: Request, stop=()) -> tuple[list[int], list[float]]:
+    """The same request without cache, slots or batches: the whole text again for every token."""
+    ids, logprobs = list(request.prompt), []
+    stream = np.array([stream_of(request.seed, request.key)], dtype=np.uint64)
+    for position in range(request.max_tokens):
+        with torch.no_grad():
+            hidden = model(torch.tensor([ids]), torch.arange(len(ids))[None])
+            logits = model.logits(hidden[:, -1])
+        number = torch.from_numpy(uniforms(stream, np.array([position])))
+        token = sample(
+            logits[:, :VOCABULARY], number, torch.tensor([request.temperature]), torch.tensor([request.top_p])
+        )
+        ids.append(int(token))
+        logprobs.append(float(token_logprobs(logits, token)))
+        if ids[-1] in stop:
+            break
+    return ids[len(request.prompt) :], logprobs
+
+
+@pytest.mark.parametrize("how", [{"temperature": 0.0}, {}, {"temperature": 0.7, "top_p": 0.9}])
+def test_the_engine_equals_a_loop_without_a_cache(model, how):
+    requests = requests_of(12, **how)
+    for request, event in zip(requests, generate(engine_of(model, slots=5), requests), strict=True):
+        tokens, logprobs = decode_plainly(model, request)
+        assert event.token_ids == tokens
+        assert event.logprobs == pytest.approx(logprobs, abs=1e-5)
+
+
+def test_the_loop_sees_a_wrong_position(model):
+    """Negative control: rotary positions off by one after the prompt."""
+    request = Request(prompt_of(0, 9), 20, temperature=0.0)
+    engine = engine_of(model)
+    admit = engine._admit
+
+    def shifted():
+        events = admit()
+        engine.model = lambda ids, positions, mask, cache: model(ids, positions + 1, mask, cache)
+        engine.model.logits = model.logits
+        return events
+
+    engine._admit = shifted
+    tokens, logprobs = decode_plainly(model, request)
+    event = generate(engine, [request])[0]
+    assert event.token_ids != tokens or event.logprobs != pytest.approx(logprobs, abs=1e-5)
+
+
+@pytest.mark.parametrize("stop", [(), (3, 7, 50, 51, 52, 120, 121, 122)])
+def test_a_request_alone_is_a_request_among_forty_others(model, stop):
+    """In 7 slots and in 64, in another order, and alone: the same tokens, so that data does not depend on scheduling."""
+    requests = requests_of(41)
+    alone = [generate(engine_of(model, stop, slots=1), [request])[0] for request in requests]
+    assert len({len(event.token_ids) for event in alone}) > 10
+    for slots, order in ((64, range(41)), (7, range(41)), (7, reversed(range(41)))):
+        order = list(order)
+        events = generate(engine_of(model, stop, slots), [requests[n] for n in order])
+        for n, event in zip(order, events, strict=True):
+            assert (event.token_ids, event.finish_reason) == (alone[n].token_ids, alone[n].finish_reason)
+            assert event.logprobs == pytest.approx(alone[n].logprobs, abs=1e-5)
+
+
+def sequences_of(requests, events) -> list[Sequence]:
+    return [Sequence(r.prompt, e.token_ids, e.logprobs, 0.0, 0) for r, e in zip(requests, events, strict=True)]
+
+
+def test_the_trainers_logprobs_are_the_engines(model):
+    requests = requests_of(20)
+    sequences = sequences_of(requests, generate(engine_of(model), requests))
+    with torch.no_grad():
+        found = response_logprobs(model, sequences).tolist()
+    expected = [p for s in sequences for p in s.engine_logprobs]
+    assert found == pytest.approx(expected, abs=1e-5)
+    shifted = [p for s in sequences for p in (*s.engine_logprobs[1:], 0.0)]  # negative control
+    assert found != pytest.approx(shifted, abs=1e-2)
+
+
+def test_ids_beyond_the_tokenizer_are_never_sampled(model):
+    """The model's vocabulary is padded: its last ids have logits (which count in log-probabilities), and no text."""
+    with torch.no_grad():
+        loud = model_of()
+        loud.lm_head.weight[VOCABULARY:] *= 20
+    requests = requests_of(30)
+    free = generate(engine_of(loud, vocab_size=None), requests)
+    assert max(i for e in free for i in e.token_ids) >= VOCABULARY
+    events = generate(engine_of(loud), requests)
+    assert max(i for e in events for i in e.token_ids) < VOCABULARY
+    assert CONFIG.vocab_size > VOCABULARY
+    for request, event in zip(requests[:5], events, strict=False):
+        tokens, logprobs = decode_plainly(loud, request)
+        assert event.token_ids == tokens and event.logprobs == pytest.approx(logprobs, rel=1e-5)
+
+
+class Counting(Transformer):
+    """Remembers the shape of every input."""
+
+    def forward(self, ids, *rest):
+        self.shapes.append(tuple(ids.shape))
+        return super().forward(ids, *rest)
+
+
+def test_a_prompt_that_many_share_is_computed_once():
+    counting = Counting(CONFIG)
+    counting.load_state_dict(model_of().state_dict())
+    counting.shapes = []
+    prompt, other = prompt_of(0, 17), prompt_of(1, 5)
+    requests = [Request(prompt, 3, ("a", n)) for n in range(8)] + [Request(other, 3, ("b", n)) for n in range(8)]
+    events = generate(engine_of(counting), requests)
+    assert counting.shapes[0] == (2, 17) and counting.shapes[1:] == [(16, 1)] * 2
+    assert len({tuple(e.token_ids) for e in events[:8]}) > 1
+    assert events[11].token_ids == decode_plainly(counting, requests[11])[0]
+
+
+def test_abort_frees_the_slot_and_disturbs_nobody(model):
+    requests = [Request(prompt_of(n, 5 + n), 30, ("a", n)) for n in range(6)]
+    expected = [e.token_ids for e in generate(engine_of(model), requests)]
+    engine = engine_of(model, slots=3)
+    ids = [engine.add(request) for request in requests]
+    for _ in range(4):
+        assert engine.step() == []
+    engine.abort(ids[0])  # running
+    engine.abort(ids[4])  # waiting
+    engine.abort(999)  # nobody
+    assert len(engine.running) == 2 and len(engine.waiting) == 2
+    engine.step()
+    assert {r.id for r in engine.running} == {ids[1], ids[2], ids[3]}
+    done = {}
+    while engine.busy:
+        done |= {event.id: event.token_ids for event in engine.step()}
+    assert done == {ids[n]: expected[n] for n in (1, 2, 3, 5)}
+
+
+def test_limits_and_stop_tokens(model):
+    request = Request(prompt_of(3, 6), 25, ("s",))
+    (free,) = generate(engine_of(model), [request])
+    assert (len(free.token_ids), free.finish_reason) == (25, "length")
+    at = next(i for i in range(3, 25) if free.token_ids[i] not in free.token_ids[:i])
+    (stopped,) = generate(engine_of(model, stop=[free.token_ids[at]]), [request])
+    assert (stopped.token_ids, stopped.finish_reason) == (free.token_ids[: at + 1], "stop")
+    assert stopped.logprobs == free.logprobs[: at + 1]
+    (last,) = generate(engine_of(model, stop=[free.token_ids[-1]]), [request])
+    assert last.finish_reason == "stop"  # a stop token at the limit is a stop
+    (one,) = generate(engine_of(model), [Request(request.prompt, 1, request.key)])
+    assert (one.token_ids, one.finish_reason) == (free.token_ids[:1], "length")
+
+
+def test_a_tiny_top_p_is_greedy(model):
+    requests = requests_of(15, top_p=1e-6)
+    greedy = generate(engine_of(model), requests_of(15, temperature=0.0))
+    assert [e.token_ids for e in generate(engine_of(model), requests)] == [e.token_ids for e in greedy]
+    warm = generate(engine_of(model), requests_of(15))
+    assert [e.token_ids for e in warm] != [e.token_ids for e in greedy]
+
+
+def test_a_batch_may_mix_temperatures_and_top_p(model):
+    how = [{"temperature": 0.0}, {"temperature": 1.3}, {"top_p": 0.5}, {"temperature": 0.6, "top_p": 0.95}]
+    requests = [Request(prompt_of(n, 8), 20, ("m", n), **how[n % 4]) for n in range(12)]
+    for request, event in zip(requests, generate(engine_of(model), requests), strict=True):
+        assert event.token_ids == decode_plainly(model, request)[0]
+
+
+def test_streamed_events_join_to_the_whole(model):
+    requests = requests_of(9)
+    whole = generate(engine_of(model, stop=[5, 6]), requests)
+    engine = engine_of(model, stop=[5, 6], slots=4)
+    streamed = [Request(**{**r.__dict__, "stream": True}) for r in requests]
+    ids = [engine.add(r) for r in streamed]
+    events = {i: [] for i in ids}
+    while engine.busy:
+        for event in engine.step():
+            events[event.id].append(event)
+    for i, expected in zip(ids, whole, strict=True):
+        assert all(len(event.token_ids) == 1 for event in events[i])
+        assert [t for event in events[i] for t in event.token_ids] == expected.token_ids
+        assert [p for event in events[i] for p in event.logprobs] == pytest.approx(expected.logprobs, abs=1e-5)
+        assert [event.finish_reason for event in events[i]][:-1] == [None] * (len(events[i]) - 1)
+        assert events[i][-1].finish_reason == expected.finish_reason
+
+
+def test_new_weights_between_steps(model):
+    engine, other = engine_of(model_of()), model_of(seed=9)
+    request = Request(prompt_of(0, 5), 10, ("w",))
+    (before,) = generate(engine, [request])
+    engine.update_weights(other.state_dict(), 3)
+    (after,) = generate(engine, [request])
+    assert (before.version, after.version) == (0, 3)
+    assert after.token_ids == decode_plainly(other, request)[0] != before.token_ids
+    engine.add(request)
+    engine.step()
+    with pytest.raises(AssertionError, match="while responses are running"):
+        engine.update_weights(model.state_dict(), 4)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (Request((), 5), "the prompt and max_tokens must not be empty"),
+        (Request((1, 2), 0), "the prompt and max_tokens must not be empty"),
+        (Request((1,) * 90, 7), r"prompt \(90\) \+ max_tokens \(7\) exceeds the model's .* \(96\); ask for fewer"),
+    ],
+)
+def test_requests_that_cannot_be_served(model, request_, message):
+    engine = engine_of(model)
+    with pytest.raises(UserError, match=message):
+        engine.add(request_)
+    assert not engine.busy
+    (full,) = generate(engine, [Request((1,) * 90, 6)])
+    assert len(full.token_ids) == 6
+
+
+# Counter-based sampling
+
+
+def test_a_number_depends_on_seed_key_and_position_alone():
+    streams = np.array([stream_of(0, ("a", n)) for n in range(1000)], dtype=np.uint64)
+    numbers = uniforms(streams, np.zeros(1000, dtype=np.int64))
+    assert ((numbers >= 0) & (numbers < 1)).all() and len(set(numbers.tolist())) == 1000
+    assert uniforms(streams[5:6], np.array([0]))[0] == numbers[5]
+    assert uniforms(streams[::-1], np.zeros(1000, dtype=np.int64))[::-1].tolist() == numbers.tolist()
+    assert stream_of(0, ("a", 1)) != stream_of(1, ("a", 1)) != stream_of(1, ("a", "1"))
+    assert stream_of(0, (1, 11)) != stream_of(0, (11, 1)) and stream_of(0, (1,)) != stream_of(0, ())
+
+
+def test_numbers_are_uniform_and_neighbours_are_independent():
+    """Mean, and counts in ten bins, of 20,000 numbers along positions and along keys; neighbours in a 5 x 5 table."""
+    along_keys = np.array([stream_of(0, ("rollout", 0, n, s)) for n in range(1250) for s in range(16)], dtype=np.uint64)
+    rows = [
+        uniforms(along_keys, np.zeros(20_000, dtype=np.int64)),
+        uniforms(np.full(20_000, stream_of(0, ("x",)), dtype=np.uint64), np.arange(20_000)),
+    ]
+    for numbers in rows:
+        assert abs(numbers.mean() - 0.5) < 0.01
+        counts = np.bincount((numbers * 10).astype(int), minlength=10)
+        assert chi_square(counts, np.full(10, 2000.0)) < 27.9  # 9 degrees of freedom, p = 0.001
+        pairs = (numbers[:-1] * 5).astype(int) * 5 + (numbers[1:] * 5).astype(int)
+        assert chi_square(np.bincount(pairs, minlength=25), np.full(25, len(pairs) / 25)) < 51.2  # 24, p = 0.001
+
+
+def chi_square(counts, expected) -> float:
+    return float(((counts - expected) ** 2 / expected).sum())
+
+
+def test_samples_have_the_distribution_of_the_logits():
+    """8 tokens, 20,000 keys; plain, warm and nucleus. The nucleus of 0.8 is recomputed here by hand."""
+    logits = torch.tensor([2.0, 1.5, 1.0, 0.5, 0.0, -0.5, -1.0, -9.0])
+    count = 20_000
+    streams = np.array([stream_of(0, ("k", n)) for n in range(count)], dtype=np.uint64)
+    numbers = torch.from_numpy(uniforms(streams, np.zeros(count, dtype=np.int64)))
+    for temperature, top_p in ((1.0, 1.0), (0.6, 1.0), (1.0, 0.8)):
+        p = np.exp(logits.double().numpy() / temperature)
+        p /= p.sum()
+        if top_p < 1:
+            kept = next(k for k in range(1, 9) if p[:k].sum() >= top_p)
+            assert 1 < kept < 7
+            p = np.where(np.arange(8) < kept, p, 0) / p[:kept].sum()
+        t, n = torch.full((count,), temperature), torch.full((count,), top_p)
+        ids = sample(logits.expand(count, 8), numbers, t, n)
+        counts = np.bincount(ids.numpy(), minlength=8)
+        assert (counts[p == 0] == 0).all()
+        likely = p * count > 5
+        assert chi_square(counts[likely], p[likely] * count) < 24.3  # 7 degrees of freedom, p = 0.001
+        wrong = np.roll(p, 1)  # negative control
+        assert chi_square(counts[wrong > 0], wrong[wrong > 0] * count) > 1000
+
+
+def test_responses_along_one_key_have_the_models_distribution(model):
+    """The whole engine: the first two tokens of 3,000 samples of one prompt against the model's probabilities."""
+    prompt, count = prompt_of(4, 6), 3000
+    events = generate(engine_of(model, slots=500), [Request(prompt, 2, ("d", n)) for n in range(count)])
+    with torch.no_grad():
+        logits = model.logits(model(torch.tensor([prompt]), torch.arange(6)[None])[:, -1])[0, :VOCABULARY]
+    p = logits.double().softmax(-1).numpy()
+    counts = np.bincount([e.token_ids[0] for e in events], minlength=VOCABULARY)
+    likely = p * count > 20
+    rest = np.array([counts[~likely].sum()]), np.array([p[~likely].sum() * count])
+    found, expected = np.append(counts[likely], rest[0]), np.append(p[likely] * count, rest[1])
+    freedom = len(found) - 1
+    assert freedom >= 3 and chi_square(found, expected) < freedom + 4 * math.sqrt(2 * freedom) + 6
+    pairs = Counter(tuple(e.token_ids) for e in events)
+    assert len(pairs) > len(set(e.token_ids[0] for e in events))

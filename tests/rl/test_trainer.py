@@ -1,0 +1,201 @@
+"""The RL stage on a tiny model: a step is a function of its state, so a killed run goes on bit-equal."""
+
+import json
+import math
+from fractions import Fraction as F
+
+import pytest
+import torch
+from miniature import checkpoint_folder, problems
+
+from openmimo.errors import UserError
+from openmimo.recipe import Optim, Rl
+from openmimo.rl import trainer as room
+from openmimo.rl.score import Scored
+from openmimo.rl.trainer import Trainer
+from openmimo.train.checkpoint import Checkpointer
+from openmimo.train.log import Log
+
+torch.set_num_threads(1)
+RL = Rl(
+    optim=Optim(name="muon", adam_ratio=1.0, weight_decay=0.0), lr=3e-3, steps=3, batch=3, minibatch=3, group=4,
+    max_tokens=8, max_rounds=4, easy_alpha=0.3, micro_batch=5, warmup_steps=2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return checkpoint_folder(tmp_path_factory.mktemp("rl") / "model")
+
+
+def score(owners, texts, reasons):
+    """Half of the responses are right; those to p0 and p1 all are, so that they go to the easy pool."""
+    easy = {"p0", "p1"}
+    rewards = [F(1) if p.id in easy else F(len(text) % 2) for p, text in zip(owners, texts, strict=True)]
+    return [Scored(reward, reward == 1) for reward in rewards]
+
+
+def trainer_of(folder, score=score, count=6, **changes) -> Trainer:
+    return Trainer(folder, problems(count), RL.model_copy(update=changes), seed=0, slots=16, score=score)
+
+
+class EveryStep(Checkpointer):
+    """Saves after every step."""
+
+    def __init__(self, folder):
+        super().__init__(folder, 0.0)
+
+
+class Killed(BaseException):
+    """Stands in for kill -9."""
+
+
+def killed_at(step):
+    def listener(row):
+        if row.get("step") == step:
+            raise Killed
+
+    return listener
+
+
+def train(trainer, folder, checkpointer=None, listener=None, steps=3):
+    log = Log(folder, listener)
+    trainer.train(steps, checkpointer or Checkpointer(folder, math.inf), log)
+    log.file.close()
+    return rows_of(folder)
+
+
+def rows_of(folder):
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "time" and not k.endswith("_s")} for row in rows]
+
+
+def same_weights(one, two):
+    return all(torch.equal(a, b) for a, b in zip(one.model.parameters(), two.model.parameters(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def whole(folder, tmp_path_factory):
+    """(trainer, rows) of an unbroken run."""
+    trainer = trainer_of(folder)
+    return trainer, train(trainer, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize("changes", [{}, {"minibatch": 1}, {"loss_norm": "group"}, {"dynamic_sampling": False}])
+@pytest.mark.parametrize(("saves", "at"), [(EveryStep, 3), (None, 2)])
+def test_a_killed_run_goes_on_bit_equal(folder, whole, tmp_path, changes, saves, at):
+    """Killed in step 3 after the checkpoint of step 2, or in step 2 before there was any."""
+    if changes:
+        unbroken = trainer_of(folder, **changes)
+        expected = train(unbroken, tmp_path / "whole")
+    else:
+        unbroken, expected = whole
+    broken = tmp_path / "broken"
+    with pytest.raises(Killed):
+        train(trainer_of(folder, **changes), broken, saves and saves(broken), killed_at(at))
+    resumed = trainer_of(folder, **changes)
+    assert train(resumed, broken) == expected
+    assert same_weights(resumed, unbroken)
+    assert resumed.sampler.state() == unbroken.sampler.state() and resumed.rates == unbroken.rates
+    assert unbroken.sampler.pool and unbroken.sampler.place > 0
+
+
+@pytest.mark.parametrize("part", ["sampler", "optim", "model", "rates"])
+def test_a_resume_without_all_of_the_state_would_differ(folder, whole, tmp_path, part):
+    """Negative control: one part of the checkpoint is that of the beginning."""
+    with pytest.raises(Killed):
+        train(trainer_of(folder), tmp_path, EveryStep(tmp_path), killed_at(3))
+    checkpointer, fresh = Checkpointer(tmp_path, 0), trainer_of(folder)
+    state = checkpointer.load()
+    state[part] = fresh.state(0, Log(tmp_path / "other"))[part]
+    checkpointer.save(state)
+    train(fresh, tmp_path)
+    assert not same_weights(fresh, whole[0]) or fresh.rates != whole[0].rates
+
+
+def test_the_rows_of_a_run(whole):
+    """By hand: what a step logs agrees with the groups it used and with the sampler."""
+    trainer, rows = whole
+    assert [row["step"] for row in rows] == [1, 2, 3] and {row["total"] for row in rows} == {3}
+    assert [row["lr"] for row in rows] == pytest.approx([1.5e-3, 3e-3, 3e-3])
+    assert {row["batch"] for row in rows} == {3}
+    assert rows[-1]["pool"] == len(trainer.sampler.pool) > 0
+    for row in rows:
+        assert 0 < row["kept"] <= 1 and row["groups"] >= 3 and 1 <= row["rounds"] <= 4
+        assert row["logprob_gap_max"] < 1e-4 and row["clip_fraction"] == 0  # on-policy
+
+
+def test_reward_and_lengths_are_those_of_the_groups_that_count(folder, monkeypatch):
+    trainer = trainer_of(folder)
+    seen = []
+    collect = trainer.worker.collect
+    trainer.worker.collect = lambda *a: seen.append(collect(*a)) or seen[-1]
+    row = trainer.step(0, 3)
+    events = [e for g in seen[0].used for e in g.events]
+    rewards = [float(r) for g in seen[0].used for r in g.rewards]
+    assert row["reward"] == pytest.approx(sum(rewards) / len(rewards))
+    assert row["response_length"] == pytest.approx(sum(len(e.token_ids) for e in events) / len(events))
+    assert row["truncated"] == pytest.approx(sum(e.finish_reason == "length" for e in events) / len(events))
+    assert row["kept"] == sum(len(set(g.rewards)) > 1 for g in seen[0].used) / len(seen[0].used)
+    tasks = [g.task for g in seen[0].batch]
+    assert tasks == sorted(tasks) and seen[0].used[-1].task == tasks[-1]
+    assert [g.task for g in seen[0].used] == list(range(len(seen[0].used)))
+
+
+def test_mtp_is_frozen_and_the_rest_moves(folder, whole):
+    before, after = trainer_of(folder).model, whole[0].model
+    for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True):
+        assert torch.equal(old, new) == (".mtp_layers." in name), name
+
+
+def test_minibatches_update_more_than_once(folder, tmp_path, monkeypatch):
+    """Three groups, one an update: three optimiser steps, off-policy after the first."""
+    trainer, lrs = trainer_of(folder, minibatch=1, lr=0.05), []
+    step = trainer.optim.step
+    trainer.optim.step = lambda lr: lrs.append(lr) or step(lr)
+    (first, *_) = train(trainer, tmp_path, steps=2)
+    assert lrs == [0.025] * 3 + [0.05] * 3
+    assert first["clip_fraction"] > 0
+
+
+def test_a_group_with_our_fault_stops_the_step(folder, tmp_path):
+    """IE is never a reward: the step ends with an error that names the problem, and changes nothing."""
+
+    def faulty(owners, texts, reasons):
+        found = score(owners, texts, reasons)
+        return [Scored(None, False) if p.id == "p3" else s for p, s in zip(owners, found, strict=True)]
+
+    trainer = trainer_of(folder, faulty)
+    before, state = trainer_of(folder), trainer.sampler.state()
+    with pytest.raises(UserError, match=r"step 0: judging p3 failed three times by our fault.*run the same command"):
+        trainer.step(0, 3)
+    assert same_weights(trainer, before) and trainer.sampler.state() == state
+
+
+def test_without_any_signal_nothing_is_learned(folder, tmp_path):
+    """All rewards equal: max_rounds ends the step, the weights stay, the log says kept 0."""
+    trainer = trainer_of(folder, lambda owners, *_: [Scored(F(0), False)] * len(owners), max_rounds=2)
+    (row,) = train(trainer, tmp_path, steps=1)
+    assert (row["kept"], row["batch"], row["rounds"]) == (0, 0, 2) and "loss" not in row
+    assert same_weights(trainer, trainer_of(folder))
+
+
+def test_without_dynamic_sampling_one_round_is_the_batch(folder, tmp_path):
+    trainer = trainer_of(folder, dynamic_sampling=False)
+    rows = train(trainer, tmp_path, steps=2)
+    assert [(row["groups"], row["rounds"], row["batch"]) for row in rows] == [(3, 1, 3)] * 2
+
+
+def test_the_checkpoint_is_a_folder_that_loads(folder, whole, tmp_path):
+    whole[0].save(tmp_path / "rl")
+    assert same_weights(trainer_of(tmp_path / "rl"), whole[0])
+
+
+def test_problems_that_cannot_be_trained_on(folder):
+    with pytest.raises(UserError, match="there are no problems"):
+        trainer_of(folder, count=0)
+    with pytest.raises(UserError, match="'p0' comes twice"):
+        Trainer(folder, problems(2) + problems(1), RL, 0, 16, score)
+    with pytest.raises(UserError, match=r"max_position_embeddings \(96\); ask for fewer tokens"):
+        trainer_of(folder, max_tokens=200).step(0, 1)
+    assert room.Trainer is Trainer

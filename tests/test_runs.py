@@ -1,0 +1,300 @@
+"""A run's folder: keys that change with what a stage reads and nothing else, whole artefacts, a lock, children."""
+
+import json
+import os
+import signal
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from openmimo.errors import UserError
+from openmimo.execute import execute
+from openmimo.progress import Progress
+from openmimo.recipe import load_recipe
+from openmimo.runs import RunFolder, Stage, StageFailed, keys_of, run_facts, write_atomic
+from openmimo.stages import STAGES
+
+SMOKE = Path(__file__).parents[1] / "recipes" / "smoke.toml"
+NAMES = [stage.name for stage in STAGES]
+EVALS = {"eval-base", "eval-rl-zero", "eval-sft", "eval-rl"}
+ALL = set(NAMES)
+RL = {"rl", "rl-zero", "eval-rl", "eval-rl-zero", "release"}
+
+REDONE = [
+    ("rl.steps=5", RL),
+    ("rl.zero_steps=3", RL),
+    ("rl.lr=1e-5", RL),
+    ("rl.optim.momentum=0.9", RL),
+    ("rl.reward='soft'", RL),
+    ("rl.max_tokens=47", RL | {"curate"}),
+    ("curate.rollouts=5", RL | {"curate"}),
+    ("engine.slots=99", RL | EVALS | {"curate"}),
+    ("eval.temperature=0.5", EVALS | {"release"}),
+    ("eval.samples=9", EVALS | {"release"}),
+    ("sft.lr=1e-3", (RL | EVALS | {"sft", "curate"}) - {"eval-base"}),
+    ("pretrain.lr.0.to=3e-3", ALL - {"problems", "corpus", "tokens"}),
+    ("pretrain.stages.2.length=128", ALL - {"problems", "corpus", "tokens"}),
+    ("model.layers=3", ALL - {"problems", "corpus", "tokens"}),
+    ("tokenizer.vocab_size=500", ALL - {"problems", "corpus"}),
+    ("data.stdlib_files=13", ALL - {"problems"}),
+    ("data.ngram=15", ALL),
+    ("problems.train=121", ALL),
+    ("seed=1", ALL),
+    ("name=other", {"release"}),
+    ("note=other", {"release"}),
+    ("checkpoint.every_s=99", set()),
+    ("workers=1", set()),
+]
+
+
+@pytest.mark.parametrize(("override", "redone"), REDONE, ids=[override for override, _ in REDONE])
+def test_a_changed_key_redoes_what_depends_on_it(override, redone):
+    one, two = (keys_of(STAGES, load_recipe(SMOKE, changes)) for changes in ([], [override]))
+    assert list(one) == NAMES
+    assert {name for name in NAMES if one[name] != two[name]} == redone
+
+
+def test_keys_are_the_same_in_every_process_and_tell_stages_apart():
+    recipe = load_recipe(SMOKE)
+    keys = keys_of(STAGES, recipe)
+    assert keys == keys_of(STAGES, load_recipe(SMOKE)) and len(set(keys.values())) == len(STAGES)
+
+
+def test_needs_come_first_and_every_section_has_a_reader():
+    """A section that no stage reads could be changed without any effect."""
+    seen = set()
+    for stage in STAGES:
+        assert set(stage.needs) <= seen
+        seen.add(stage.name)
+    read = {path.split(".")[0] for stage in STAGES for path in stage.reads}
+    sections = set(type(load_recipe(SMOKE)).model_fields)
+    assert sections - read == {"seed", "workers", "checkpoint"}  # in every key; only speed; only speed
+
+
+# Artefacts
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunFolder(tmp_path / "run")
+
+
+def make(run: RunFolder, stage="base", key="k1", text="weights") -> Path:
+    folder = run.begin(stage, key)
+    (folder / "deep").mkdir(exist_ok=True)
+    (folder / "model").write_text(text)
+    (folder / "deep" / "log").write_text("1\n2\n")
+    return run.finish(stage, key, {"seed": 0, "seconds": 1.5})
+
+
+def test_a_finished_artefact_is_recognised_by_its_key(run):
+    folder = make(run)
+    assert run.is_done("base", "k1") and not run.is_done("base", "k2") and not run.is_done("sft", "k1")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["stage"], manifest["key"], manifest["seed"], manifest["seconds"]) == ("base", "k1", 0, 1.5)
+    assert manifest["outputs"].keys() == {"model", "deep/log"}
+    assert manifest["outputs"]["deep/log"]["bytes"] == 4
+    assert manifest["outputs"]["model"]["sha256"].startswith("9")  # of "weights"
+    assert not (run.work / "base").exists() and not (folder / "key").exists()
+
+
+def damage_truncate(folder):
+    (folder / "model").write_text("weigh")
+
+
+def damage_remove(folder):
+    (folder / "deep" / "log").unlink()
+
+
+def damage_manifest(folder):
+    (folder / "manifest.json").write_text((folder / "manifest.json").read_text()[:50])
+
+
+def damage_no_manifest(folder):
+    (folder / "manifest.json").unlink()
+
+
+@pytest.mark.parametrize("damage", [damage_truncate, damage_remove, damage_manifest, damage_no_manifest])
+def test_an_artefact_that_is_not_whole_is_not_done(run, damage):
+    folder = make(run)
+    damage(folder)
+    assert not run.is_done("base", "k1")
+    make(run)
+    assert run.is_done("base", "k1") and (folder / "model").read_text() == "weights"
+
+
+def test_unfinished_work_is_kept_for_the_same_key_alone(run):
+    folder = run.begin("base", "k1")
+    (folder / "checkpoint.pt").write_text("step 5")
+    assert (run.begin("base", "k1") / "checkpoint.pt").read_text() == "step 5"
+    assert not (run.begin("base", "k2") / "checkpoint.pt").exists()
+    (folder / "key").unlink()  # killed between the end and the renaming: not known to be whole
+    (folder / "model").write_text("weights")
+    assert [p.name for p in run.begin("base", "k2").iterdir()] == ["key"]
+    assert not run.is_done("base", "k2")
+
+
+def test_a_new_artefact_takes_the_place_of_the_old_one_at_once(run, monkeypatch):
+    """Whatever call a kill hits, under the artefact's name there is a whole old one, nothing, or a whole new one."""
+    make(run, key="old", text="before")
+    calls = {"rename": Path.rename, "unlink": Path.unlink, "replace": Path.replace}
+
+    class Killed(BaseException):
+        pass
+
+    for victim in range(1, 12):
+        count = 0
+
+        def dying(name, *args, victim=victim):
+            def call(self, *args, **kwargs):
+                nonlocal count
+                count += 1
+                if count == victim:
+                    raise Killed
+                return calls[name](self, *args, **kwargs)
+
+            return call
+
+        for name in calls:
+            monkeypatch.setattr(Path, name, dying(name))
+        try:
+            make(run, key=f"new{victim}", text="after!")
+            finished = True
+        except Killed:
+            finished = False
+        monkeypatch.undo()
+        done = [key for key in ("old", *(f"new{n}" for n in range(1, 12))) if run.is_done("base", key)]
+        assert len(done) <= 1
+        assert (run.path / "base").exists() == bool(done)
+        if finished:
+            assert done == [f"new{victim}"] and victim > 3
+            break
+        make(run, key="old", text="before")
+    assert finished
+
+
+def test_the_lock_is_one_process_s(run):
+    handle = run.lock()
+    with pytest.raises(UserError, match="another openmimo is working there; wait for it, or use --out"):
+        RunFolder(run.path).lock()
+    handle.close()
+    RunFolder(run.path).lock().close()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write there .*choose another folder with --out"):
+        RunFolder(tmp_path / "file" / "run").lock()
+
+
+def test_a_small_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "results.json"
+    write_atomic(path, "one")
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError):
+        write_atomic(path, "two" * 1000)
+    assert path.read_text() == "one"
+
+
+def test_facts_name_the_origin():
+    facts = run_facts(7)
+    assert facts["seed"] == 7 and facts["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert facts["versions"]["torch"] != "absent" and facts["commit"]
+
+
+# Children
+
+ROOM = """
+import os, time
+from openmimo.errors import UserError
+
+def work(context):
+    for name, folder in context.inputs.items():
+        assert (folder / "out").read_text() == name
+    for step in (1, 2):
+        context.log.row({"step": step, "total": 2})
+    (context.folder / "out").write_text(context.stage)
+    with (context.run / "order").open("a") as order:
+        order.write(f"{context.stage} {context.threads}\\n")
+
+def bad_input(context):
+    raise UserError("rows.jsonl:3: no such thing; give another")
+
+def broken(context):
+    return {}["absent"]
+
+def dies(context):
+    os._exit(9)
+
+def full(context):
+    raise OSError(28, "No space left on device")
+"""
+
+
+@pytest.fixture
+def room(tmp_path, monkeypatch):
+    (tmp_path / "a_room.py").write_text(textwrap.dedent(ROOM))
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def carry_out(run, stages, *overrides):
+    handle = run.lock()
+    try:
+        with Progress(Console(file=open(os.devnull, "w"))) as progress:
+            return execute(stages, load_recipe(SMOKE, overrides), run, progress)
+    finally:
+        handle.close()
+
+
+def stages_of(**functions) -> list[Stage]:
+    """a, then b and c beside each other, then d with all workers."""
+    needs = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}
+    return [
+        Stage(n, n, f"a_room:{functions.get(n, 'work')}", ("rl",) if n == "c" else (), needs[n], wide=n == "d")
+        for n in needs
+    ]
+
+
+def test_stages_run_in_the_order_of_their_needs_and_once(run, room):
+    assert carry_out(run, stages_of()) == ["a", "b", "c", "d"]
+    order = (run.path / "order").read_text().splitlines()
+    assert order[0] == "a 1" and set(order[1:3]) == {"b 1", "c 1"} and order[3] == "d 2"
+    assert [json.loads(line)["step"] for line in (run.path / "a" / "log.jsonl").read_text().splitlines()] == [1, 2]
+    assert carry_out(run, stages_of()) == []
+    assert carry_out(run, stages_of(), "rl.steps=9") == ["c", "d"]
+    damage_remove_out = run.path / "b" / "out"
+    damage_remove_out.unlink()
+    assert carry_out(run, stages_of(), "rl.steps=9") == ["b"]
+    assert damage_remove_out.read_text() == "b"
+
+
+FAILURES = [
+    ("bad_input", UserError, r"^rows.jsonl:3: no such thing; give another$"),
+    ("broken", StageFailed, r"stage b failed:\n(.|\n)*KeyError: 'absent'"),
+    ("dies", StageFailed, r"stage b died \(exit code 9; .*the same command goes on"),
+    ("full", UserError, r"the disk is full; free some space, then run the same command again"),
+]
+
+
+@pytest.mark.parametrize(("function", "error", "message"), FAILURES, ids=[name for name, *_ in FAILURES])
+def test_an_error_in_a_child_is_the_runs_error(run, room, function, error, message):
+    """What is finished stays finished; nothing appears under the failed stage's name."""
+    with pytest.raises(error, match=message):
+        carry_out(run, stages_of(b=function))
+    assert (run.path / "a" / "manifest.json").exists()
+    assert not (run.path / "b").exists() and not (run.path / "d").exists()
+    done = carry_out(run, stages_of())
+    assert done[0] in ("b", "c") and done[-1] == "d" and "a" not in done
+
+
+def test_a_killed_child_is_reported(run, room):
+    """As the kernel does when memory runs out."""
+    (run.path).mkdir()
+    text = f"\ndef dies(context):\n    os.kill(os.getpid(), {int(signal.SIGKILL)})\n"
+    path = Path(sys.path[0]) / "another_room.py"
+    path.write_text("import os\n" + text)
+    with pytest.raises(StageFailed, match=r"stage a died \(exit code -9; killed, or out of memory\)"):
+        carry_out(run, [Stage("a", "a", "another_room:dies")])
