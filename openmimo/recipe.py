@@ -205,16 +205,11 @@ class Recipe(Section):
         for stage in self.pretrain.stages:
             if stage.length > self.model.max_length:
                 raise ValueError(f"stage {stage.name}: length {stage.length} exceeds model.max_length")
-        longest = {
-            "sft.length": self.sft.length,
-            "rl.max_tokens": self.rl.max_tokens,
-            "eval.max_tokens": self.eval.max_tokens,
-        }
-        for key, length in longest.items():
-            if length > self.model.max_length - (key != "sft.length"):
-                raise ValueError(
-                    f"{key} ({length}) leaves no room for a prompt in model.max_length ({self.model.max_length})"
-                )
+        for section, key in ((self.sft, "length"), (self.rl, "max_tokens"), (self.eval, "max_tokens")):
+            room = self.model.max_length - (key == "max_tokens")
+            if key in section.model_fields_set and (length := getattr(section, key)) > room:
+                name = f"{type(section).__name__.lower()}.{key}"
+                raise ValueError(f"{name} ({length}) does not fit model.max_length ({self.model.max_length})")
         if self.model.mtp_layers > 1:
             raise ValueError("model.mtp_layers: pre-training trains one MTP layer [R 2.3]; use 0 or 1")
         for name in ("lr", "batch", "mtp_weight"):
