@@ -109,9 +109,9 @@ class Child:
 
     def __init__(self, context, stage: Stage, recipe: Recipe, run: RunFolder, key: str, ranks: int, facts: dict):
         self.stage, self.key, self.seconds, self.peak_memory_mb = stage, key, 0.0, 0.0
-        self.pipes: list[Connection] = []
+        self.processes: dict[Connection, Any] = {}  # what a rank says -> the rank
+        self.talking: set[Connection] = set()
         self.leashes: list[Connection] = []
-        self.processes = []
         folder = run.begin(stage.name, key)
         (folder / "rendezvous").unlink(missing_ok=True)
         job = {
@@ -131,38 +131,39 @@ class Child:
             process.start()
             rows.close()
             leash.close()
-            self.pipes.append(mine)
+            self.processes[mine] = process
             self.leashes.append(hand)
-            self.processes.append(process)
+        self.talking = set(self.processes)
 
     def kill(self) -> None:
-        for process in self.processes:
+        for process in self.processes.values():
             process.kill()
-        for process in self.processes:
             process.join()
 
 
 def _listen(children: dict[str, Child], progress: Progress) -> list[str]:
     """Shows what the children say; returns the names of those that finished. Raises their errors."""
     finished = []
-    owners = {pipe: name for name, child in children.items() for pipe in child.pipes}
+    owners = {pipe: name for name, child in children.items() for pipe in child.talking}
     for pipe in wait(list(owners), timeout=0.5):
         name = owners[pipe]
         child = children[name]
         try:
             kind, value = pipe.recv()
         except EOFError:
+            child.processes[pipe].join()
             raise StageFailed(
-                f"stage {name} died (killed, or out of memory); the same command goes on from its last checkpoint"
+                f"stage {name} died (exit code {child.processes[pipe].exitcode}; killed, or out of memory); "
+                "the same command goes on from its last checkpoint"
             ) from None
         if kind == "row":
             progress.row(child.stage, value)
         elif kind == "done":
-            child.pipes.remove(pipe)
+            child.talking.remove(pipe)
             child.seconds = max(child.seconds, value["seconds"])
             child.peak_memory_mb += value["peak_memory_mb"]
-            if not child.pipes:
-                for process in child.processes:
+            if not child.talking:
+                for process in child.processes.values():
                     process.join()
                 finished.append(name)
         elif kind == "user error":
@@ -188,6 +189,7 @@ def _work(job: dict[str, Any], rows: Connection, leash: Connection) -> None:
             torch.distributed.init_process_group(
                 "gloo", init_method=f"file://{place}", rank=rank, world_size=job["ranks"]
             )
+            torch.distributed.barrier()  # no rank may be done before all are connected
         log = Log(folder, lambda row: rows.send(("row", row))) if rank == 0 else Log(None)
         inputs = {name: Path(path) for name, path in job["inputs"].items()}
         recipe, run = parse_recipe(job["recipe"]), Path(job["run"])

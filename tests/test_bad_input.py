@@ -242,14 +242,10 @@ def test_files_of_rows_that_hold_none(refused, desk):
 
 def test_requests_that_do_not_fit_the_model(refused, desk):
     for verb in ("rl", "eval"):
-        err = refused(verb, "--from", "model", "--problems", "problems.jsonl", "--out", "out")
-        assert "max_tokens (512) exceeds the model's max_position_embeddings (96); ask for fewer" in err
-    (desk / "bad.jsonl").write_text(json.dumps({"messages": [CHAT[0], {"role": "assistant", "content": "x" * 99}]}))
-    err = refused("sft", "--from", "model", "--data", "bad.jsonl", "--out", "out", *SFT)
-    assert "no response is left to train on" in err and "raise sft.length" in err
-    (desk / "bad.jsonl").write_text(json.dumps(SUM | {"tags": {"difficulty": "hard"}}))
-    err = refused("eval", "--from", "model", "--problems", "bad.jsonl", "--out", "out", *EVAL)
-    assert "tags.difficulty 'hard' is not a whole number" in err
+        err = refused(
+            verb, "--from", "model", "--problems", "problems.jsonl", "--out", "out", "--set", f"{verb}.max_tokens=512"
+        )
+        assert f"{verb}.max_tokens (512) exceeds the model's 96 positions; {verb}.max_tokens may be at most" in err
 
 
 def test_rewards_that_are_none(refused):

@@ -31,7 +31,7 @@ def test_the_papers_numbers():
     )
     assert (recipe.curate.rollouts, recipe.curate.max_pass_rate) == (16, 0.9)
     rl = recipe.rl
-    assert (rl.batch, rl.minibatch, rl.lr, rl.max_tokens) == (512, 32, 1e-6, 32_768)
+    assert (rl.batch, rl.minibatch, rl.lr, rl.max_tokens) == (512, 32, 1e-6, 32_768 - 2_048)
     assert (rl.eps_low, rl.eps_high, rl.easy_alpha, rl.loss_norm, rl.reward) == (0.2, 0.28, 0.1, "tokens", "strict")
     assert (recipe.eval.temperature, recipe.eval.top_p, recipe.eval.samples) == (0.6, 0.95, 32)
 

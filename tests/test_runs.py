@@ -87,7 +87,8 @@ def make(run: RunFolder, stage="base", key="k1", text="weights") -> Path:
     (folder / "deep").mkdir(exist_ok=True)
     (folder / "model").write_text(text)
     (folder / "deep" / "log").write_text("1\n2\n")
-    return run.finish(stage, key, {"seed": 0, "seconds": 1.5})
+    run.finish(stage, key, {"seed": 0, "seconds": 1.5})
+    return run.path / stage
 
 
 def test_a_finished_artefact_is_recognised_by_its_key(run):
@@ -145,7 +146,7 @@ def test_a_new_artefact_takes_the_place_of_the_old_one_at_once(run, monkeypatch)
     class Killed(BaseException):
         pass
 
-    for victim in range(1, 12):
+    for victim in range(1, 20):
         count = 0
 
         def dying(name, *args, victim=victim):
@@ -166,7 +167,7 @@ def test_a_new_artefact_takes_the_place_of_the_old_one_at_once(run, monkeypatch)
         except Killed:
             finished = False
         monkeypatch.undo()
-        done = [key for key in ("old", *(f"new{n}" for n in range(1, 12))) if run.is_done("base", key)]
+        done = [key for key in (*(f"new{n}" for n in range(1, 20)), "old") if run.is_done("base", key)]
         assert len(done) <= 1
         assert (run.path / "base").exists() == bool(done)
         if finished:
@@ -218,7 +219,7 @@ def work(context):
         context.log.row({"step": step, "total": 2})
     (context.folder / "out").write_text(context.stage)
     with (context.run / "order").open("a") as order:
-        order.write(f"{context.stage} {context.threads}\\n")
+        order.write(f"{context.stage} {context.rank}\\n")
 
 def bad_input(context):
     raise UserError("rows.jsonl:3: no such thing; give another")
@@ -261,7 +262,7 @@ def stages_of(**functions) -> list[Stage]:
 def test_stages_run_in_the_order_of_their_needs_and_once(run, room):
     assert carry_out(run, stages_of()) == ["a", "b", "c", "d"]
     order = (run.path / "order").read_text().splitlines()
-    assert order[0] == "a 1" and set(order[1:3]) == {"b 1", "c 1"} and order[3] == "d 2"
+    assert order[0] == "a 0" and set(order[1:3]) == {"b 0", "c 0"} and sorted(order[3:]) == ["d 0", "d 1"]
     assert [json.loads(line)["step"] for line in (run.path / "a" / "log.jsonl").read_text().splitlines()] == [1, 2]
     assert carry_out(run, stages_of()) == []
     assert carry_out(run, stages_of(), "rl.steps=9") == ["c", "d"]
@@ -275,7 +276,7 @@ FAILURES = [
     ("bad_input", UserError, r"^rows.jsonl:3: no such thing; give another$"),
     ("broken", StageFailed, r"stage b failed:\n(.|\n)*KeyError: 'absent'"),
     ("dies", StageFailed, r"stage b died \(exit code 9; .*the same command goes on"),
-    ("full", UserError, r"the disk is full; free some space, then run the same command again"),
+    ("full", UserError, r"the disk is full .*; free some space, then run the same command again"),
 ]
 
 

@@ -155,14 +155,14 @@ def test_difficulty_is_graded(drawn, family):
 
 def test_train_and_held_out_are_disjoint():
     train = draw(EVEN, 500, "train", 0, Counter(), unique=True)
-    test = draw(EVEN, 200, "test", 0, Counter(), unique=True)
+    test = draw(EVEN, 120, "test", 0, Counter(), unique=True)
     more = draw(EVEN, 500, "train", 7, Counter(), unique=False)
     for key in (lambda e: e.problem.id, lambda e: e.problem.tags["key"], question_of):
         assert not {key(e) for e in test} & {key(e) for e in train + more}
     assert all(e.problem.split == "test" == side_of(e.problem.tags["key"]) for e in test)
     assert all(e.problem.split == "train" for e in train + more)
     keys = [e.problem.tags["key"] for e in train]
-    assert len(keys) == len(set(keys)) == 500 and len(test) == 200
+    assert len(keys) == len(set(keys)) == 500 and len(test) == 120
 
 
 def test_the_same_content_is_on_one_side_however_it_is_worded():

@@ -233,7 +233,10 @@ def test_new_weights_between_steps(model):
     [
         (Request((), 5), "the prompt and max_tokens must not be empty"),
         (Request((1, 2), 0), "the prompt and max_tokens must not be empty"),
-        (Request((1,) * 90, 7), r"prompt \(90\) \+ max_tokens \(7\) exceeds the model's .* \(96\); ask for fewer"),
+        (
+            Request((1,) * 90, 7),
+            r"prompt \(90 tokens\) \+ max_tokens \(7\) exceeds the model's 96 positions; .* at most 6",
+        ),
     ],
 )
 def test_requests_that_cannot_be_served(model, request_, message):

@@ -9,6 +9,7 @@ import torch
 from miniature import checkpoint_folder, problems
 
 from openmimo.errors import UserError
+from openmimo.model.hub import save_into
 from openmimo.recipe import Optim, Rl
 from openmimo.rl import trainer as room
 from openmimo.rl.score import Scored
@@ -167,7 +168,7 @@ def test_a_group_with_our_fault_stops_the_step(folder, tmp_path):
 
     trainer = trainer_of(folder, faulty)
     before, state = trainer_of(folder), trainer.sampler.state()
-    with pytest.raises(UserError, match=r"step 0: judging p3 failed three times by our fault.*run the same command"):
+    with pytest.raises(UserError, match=r"judging problem p3 failed three times by our fault.*run the same command"):
         trainer.step(0, 3)
     assert same_weights(trainer, before) and trainer.sampler.state() == state
 
@@ -187,8 +188,8 @@ def test_without_dynamic_sampling_one_round_is_the_batch(folder, tmp_path):
 
 
 def test_the_checkpoint_is_a_folder_that_loads(folder, whole, tmp_path):
-    whole[0].save(tmp_path / "rl")
-    assert same_weights(trainer_of(tmp_path / "rl"), whole[0])
+    save_into(tmp_path, whole[0].model, folder)
+    assert same_weights(trainer_of(tmp_path), whole[0])
 
 
 def test_problems_that_cannot_be_trained_on(folder):
@@ -196,6 +197,6 @@ def test_problems_that_cannot_be_trained_on(folder):
         trainer_of(folder, count=0)
     with pytest.raises(UserError, match="'p0' comes twice"):
         Trainer(folder, problems(2) + problems(1), RL, 0, 16, score)
-    with pytest.raises(UserError, match=r"max_position_embeddings \(96\); ask for fewer tokens"):
-        trainer_of(folder, max_tokens=200).step(0, 1)
+    with pytest.raises(UserError, match=r"exceeds the model's 96 positions; rl.max_tokens may be at most"):
+        trainer_of(folder, max_tokens=200)
     assert room.Trainer is Trainer
