@@ -1,6 +1,6 @@
 """The typed recipe: one TOML file, every quantity of the run. Strict: an unknown key is an error with a suggestion.
 
-    openmimo plan recipes/tiny.toml --set pretrain.optim=adamw
+    openmimo plan recipes/tiny.toml --set pretrain.optim.name=adamw
 
 Imports no torch. Sections follow the report: data and mix [R 2.1], model [R 2.2], schedule [R 2.3], SFT [R 3.1],
 RL data [R 3.2], RL [R 3.3], evaluation [R 3.5].
@@ -205,6 +205,9 @@ class Recipe(Section):
         for stage in self.pretrain.stages:
             if stage.length > self.model.max_length:
                 raise ValueError(f"stage {stage.name}: length {stage.length} exceeds model.max_length")
+        base = self.pretrain.stages[-1].rope_base
+        if "rope_base" in self.model.model_fields_set and self.model.rope_base != base:
+            raise ValueError(f"model.rope_base ({self.model.rope_base:g}) is not the last stage's ({base:g}); leave it out")
         for section, key in ((self.sft, "length"), (self.rl, "max_tokens"), (self.eval, "max_tokens")):
             room = self.model.max_length - (key == "max_tokens")
             if key in section.model_fields_set and (length := getattr(section, key)) > room:

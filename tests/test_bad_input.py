@@ -248,6 +248,17 @@ def test_requests_that_do_not_fit_the_model(refused, desk):
         assert f"{verb}.max_tokens (512) exceeds the model's 96 positions; {verb}.max_tokens may be at most" in err
 
 
+def test_rows_that_a_stage_cannot_use(refused, desk):
+    (desk / "bad.jsonl").write_text(json.dumps({"messages": [CHAT[0], {"role": "assistant", "content": "x" * 99}]}))
+    err = refused("sft", "--from", "model", "--data", "bad.jsonl", "--out", "out", *SFT)
+    assert "no response is left to train on" in err and "raise sft.length" in err
+    err = refused("sft", "--from", "model", "--data", "chats.jsonl", "--out", "out", "--set", "sft.length=97")
+    assert "sft.length: 97 exceeds the 96 positions" in err
+    (desk / "bad.jsonl").write_text(json.dumps(SUM | {"tags": {"difficulty": "hard"}}))
+    err = refused("eval", "--from", "model", "--problems", "bad.jsonl", "--out", "out", *EVAL)
+    assert "tags.difficulty 'hard' is not a whole number" in err
+
+
 def test_rewards_that_are_none(refused):
     base = ["rl", "--from", "model", "--problems", "problems.jsonl", "--out", "out", *RL, "--reward"]
     for name in ("absent:f", "absent", "json:absent", "json:__doc__"):
@@ -276,7 +287,8 @@ def test_an_empty_corpus(tmp_path):
         "openmimo: corpus: no document is left; raise data.stdlib_files, data.pydoc_pages or data.exercise_pages\n"
     )
     assert "Traceback" not in found.stdout
-    assert sorted(p.name for p in (tmp_path / "run").iterdir() if p.name[0] != ".") == ["problems", "recipe.json"]
+    left = {p.name for p in (tmp_path / "run").iterdir() if p.name[0] != "."}
+    assert left == {"problems", "recipe.json", "cost.json"}
 
 
 # A checkpoint of the run's own, damaged; a full disk; Ctrl-C
@@ -347,7 +359,7 @@ def test_ctrl_c_before_the_first_stage_is_as_quiet(tmp_path):
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert err.strip() == "openmimo: stopped. Nothing is lost: the same command goes on from the last checkpoint."
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [".lock", ".work", "recipe.json"]
+    assert {p.name for p in (tmp_path / "run").iterdir()} <= {".lock", ".work", "recipe.json", "cost.json"}
 
 
 def numbered_steps(folder) -> list[int]:

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -139,9 +140,9 @@ def test_unfinished_work_is_kept_for_the_same_key_alone(run):
 
 
 def test_a_new_artefact_takes_the_place_of_the_old_one_at_once(run, monkeypatch):
-    """Whatever call a kill hits, under the artefact's name there is a whole old one, nothing, or a whole new one."""
+    """Whatever call a kill hits, the next look finds the whole old artefact or the whole new one."""
     make(run, key="old", text="before")
-    calls = {"rename": Path.rename, "unlink": Path.unlink, "replace": Path.replace}
+    seen, calls = [], {"rename": Path.rename, "unlink": Path.unlink, "replace": Path.replace}
 
     class Killed(BaseException):
         pass
@@ -167,14 +168,14 @@ def test_a_new_artefact_takes_the_place_of_the_old_one_at_once(run, monkeypatch)
         except Killed:
             finished = False
         monkeypatch.undo()
-        done = [key for key in (*(f"new{n}" for n in range(1, 20)), "old") if run.is_done("base", key)]
-        assert len(done) <= 1
-        assert (run.path / "base").exists() == bool(done)
+        new = run.is_done("base", f"new{victim}")
+        assert run.is_done("base", "old") == (not new)
+        assert (run.path / "base" / "model").read_text() == ("after!" if new else "before")
+        seen.append(new)
         if finished:
-            assert done == [f"new{victim}"] and victim > 3
             break
         make(run, key="old", text="before")
-    assert finished
+    assert finished and seen == sorted(seen) and len(seen) > 5 and not seen[0]
 
 
 def test_the_lock_is_one_process_s(run):
@@ -229,6 +230,11 @@ def broken(context):
 
 def dies(context):
     os._exit(9)
+
+def second_rank_complains(context):
+    if context.rank == 1:
+        raise UserError("rank 1 says no")
+    time.sleep(60)
 
 def full(context):
     raise OSError(28, "No space left on device")
@@ -299,3 +305,11 @@ def test_a_killed_child_is_reported(run, room):
     path.write_text("import os\n" + text)
     with pytest.raises(StageFailed, match=r"stage a died \(exit code -9; killed, or out of memory\)"):
         carry_out(run, [Stage("a", "a", "another_room:dies")])
+
+
+def test_an_error_of_a_silent_rank_ends_the_stage(run, room):
+    """The other rank, which would wait for it for ever, ends too."""
+    began = time.monotonic()
+    with pytest.raises(UserError, match="rank 1 says no"):
+        carry_out(run, [Stage("a", "a", "a_room:second_rank_complains", wide=True)])
+    assert time.monotonic() - began < 30

@@ -57,7 +57,7 @@ def test_every_artefact_is_there_and_nothing_half_written(smoke):
     names = [p.relative_to(smoke.path).as_posix() for p in smoke.path.rglob("*")]
     assert not [n for n in names if n.endswith((".part", ".old", "checkpoint.pt")) or "/." in n]
     top = {p.name for p in smoke.path.iterdir()} - set(ARTEFACTS)
-    assert top == {".lock", "recipe.json", "results.json", "report.html"}
+    assert top == {".lock", "recipe.json", "results.json", "report.html", "cost.json"}
     assert json_of(smoke.path / "recipe.json") == RECIPE.model_dump(mode="json")
 
 
@@ -99,8 +99,9 @@ def test_results_as_data(smoke):
         flags = [s["passed"] for r in rows for s in r["samples"]]
         assert len(flags) == 8 * len(test) and results[name]["avg8"] == pytest.approx(sum(flags) / len(flags))
     assert set(results["stages"]) == set(ARTEFACTS)
-    assert results["total_seconds"] == pytest.approx(sum(s["seconds"] for s in results["stages"].values()))
-    assert results["peak_memory_mb"] == max(s["peak_memory_mb"] for s in results["stages"].values())
+    longest = max(s["seconds"] for s in results["stages"].values())
+    assert longest < results["total_seconds"] < smoke.seconds  # wall time: some stages run side by side
+    assert 200 < results["peak_memory_mb"] < 4096
     assert (results["seed"], results["recipe"]) == (0, "smoke") and isinstance(results["commit"], str)
 
 

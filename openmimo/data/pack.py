@@ -1,6 +1,6 @@
 """Documents as token ids, drawn by a mix and packed into rows [R 2.1, 2.3].
 
-    store = TokenStore("runs/smoke/data/tokens"); batches = PackedBatches(store, seed=0)
+    store = TokenStore("runs/smoke/tokens/shards"); batches = PackedBatches(store, seed=0)
     batch = batches.next(rows=32, length=128, mix={"code": 0.4, "math": 0.6}, stage="stage1")
 
 A row holds several documents, masked from each other by their segment numbers. The source of each document is the one

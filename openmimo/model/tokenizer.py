@@ -24,19 +24,24 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+# Words as Qwen2's tokenizer cuts them, digits singly: engines that see model_type qwen2 cut text this way whatever
+# tokenizer.json says, so the ids agree everywhere.
+QWEN2_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 REASONING_TAGS = ("<think>", "</think>")  # one token each, and text to the decoder
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int, folder: Path) -> None:
     """Trains the tokenizer and writes its files into `folder`. Deterministic for the same texts in the same order."""
-    from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
+    from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
     from tokenizers import Tokenizer as Core
 
     core = Core(models.BPE())
-    words = r"""'(?:[sdmt]|ll|ve|re)|[^\r\n\w]?[^\W\d_]+|\d| ?[^\s\w]+ (?=\d)| ?[^\s\w]+[\r\n]*|_|\s*[\r\n]+|\s+(?!\S)|\s+"""
+    core.normalizer = normalizers.NFC()
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(words), behavior="isolated"),
+            pre_tokenizers.Split(Regex(QWEN2_WORDS), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -52,7 +57,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     core.save(str(folder / "tokenizer.json"))
     config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
+        "tokenizer_class": "Qwen2Tokenizer",
         "eos_token": "<|im_end|>",
         "pad_token": "<|endoftext|>",
         "add_bos_token": False,

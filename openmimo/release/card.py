@@ -1,7 +1,7 @@
 """The model card of a released checkpoint: README.md with a YAML head, scores, tokens seen, recipe and limits [R 2.4].
 
     from openmimo.release.card import write_card
-    write_card("runs/tiny/release/rl", "tiny-rl", recipe, results=results, model="rl", tokens_seen=4.2e6)
+    write_card("runs/tiny/release/mimo/rl", "tiny-rl", recipe, results=results, model="rl", tokens_seen=4.2e6)
 
 Every figure comes from the arguments or the folder's config.json; what was not measured is said not to be.
 """

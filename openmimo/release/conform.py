@@ -1,6 +1,6 @@
 """Does a checkpoint conform? Its tensors' names, shapes and size to its config, its logits to transformers' [R 2.2].
 
-    python -m openmimo.release.conform runs/smoke/release/rl-qwen2
+    python -m openmimo.release.conform runs/smoke/release/qwen2/rl
 
 The layout needs the config alone (the released MiMo-7B: 451 tensors, 15,666,819,072 bytes in bfloat16); the logits
 check needs transformers, which is in the extra `dev`.

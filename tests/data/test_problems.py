@@ -176,6 +176,18 @@ def test_the_same_content_is_on_one_side_however_it_is_worded():
     assert len(set.union(*goldens.values())) == len(goldens)
 
 
+def test_twins_are_one_content():
+    """Another order of factors or of numbers, another letter for the unknown: the same problem, on the same side."""
+    for family, key, one, two, other in (
+        ("products", "expression", "3 * 4 * 7", "7 * 3 * 4", "3 * 4 * 8"),
+        ("gcd", "numbers", [12, 8], [8, 12], [8, 16]),
+        ("simple_equations", "equation", "8*e = 16", "8*k = 16", "8*e = 24"),
+    ):
+        first, second, third = (maths.content_of(family, {key: value}) for value in (one, two, other))
+        assert first == second != third
+    assert len({maths.content_of("chain_sum", {"expression": e}) for e in ("1 + 2", "2 + 1")}) == 2
+
+
 def test_families_come_in_proportion_and_seeds_differ():
     one = draw({"chain_sum": 3, "gcd": 1}, 80, "train", 0, Counter(), unique=True)
     assert Counter(e.problem.tags["family"] for e in one) == {"chain_sum": 60, "gcd": 20}

@@ -192,23 +192,23 @@ def pretrain(optim: Optim) -> Pretrain:
     )
 
 
-def train(folder, optim, checkpointer=None, listener=None):
-    """The 20 steps; returns the model and the log's rows."""
+def train(folder, optim, checkpointer=None, listener=None, silent=False):
+    """The 20 steps; returns the model and the log's rows (silent: as a rank above 0, without a log)."""
     table = pretrain(optim)
     model = Transformer(CONFIG)
     model.reset_parameters(seed=0)
     if not (folder / "shards").exists():
         token_store(folder / "shards", VOCABULARY)
     batches = PackedBatches(TokenStore(folder / "shards"), seed=0)
-    log = Log(folder, listener)
+    log = Log(None if silent else folder, listener)
     fit(model, batches, Schedule(table), optim, 2, checkpointer or Checkpointer(folder, math.inf), log)
-    log.file.close()
-    return model, read_log(folder)
+    log.close()
+    return model, [] if silent else read_log(folder)
 
 
-def read_log(folder):
+def read_log(folder, name="log.jsonl"):
     """The log's rows without what a clock wrote."""
-    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (folder / name).read_text().splitlines()]
     return [{k: v for k, v in row.items() if k not in ("time", "tokens_per_s")} for row in rows]
 
 

@@ -1,13 +1,13 @@
 """Data parallelism: two ranks do what one does, to rounding, and go on bit-equal after a kill."""
 
 import math
-import os
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
-from test_loop import Killed, train
+from miniature import token_store
+from test_loop import VOCABULARY, Killed, read_log, train
 
 from openmimo.data.pack import PackedBatches
 from openmimo.recipe import Optim
@@ -32,7 +32,7 @@ def stop_before(step):
     return lambda: setattr(PackedBatches, "next", draw)
 
 
-class FromStep(Checkpointer):
+class AfterStep(Checkpointer):
     """Saves after the given step."""
 
     def __init__(self, folder, step):
@@ -45,27 +45,37 @@ class FromStep(Checkpointer):
 
 
 def one_rank(rank, folder):
-    """What each of the two processes does: 20 steps, then the same killed after 13 and resumed from 11."""
+    """What each of the two processes does: 20 steps, then the same killed before step 14 and resumed from step 11."""
     torch.set_num_threads(1)
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
     assert Parallel.started() == Parallel(rank, WORLD)
+    if rank == 0:
+        token_store(folder / "whole" / "shards", VOCABULARY)
+        token_store(folder / "broken" / "shards", VOCABULARY)
+    dist.barrier()
     for name in ("adamw", "muon"):
-        mine = folder / f"{name}{rank}"  # rank 0's log and checkpoints; rank 1's log is looked at too
-        model, _ = train(mine, Optim(name=name))
-        torch.save(model.state_dict(), mine / "whole.pt")
-        broken, shared = folder / f"{name}-broken{rank}", folder / f"{name}-shared"
-        shared.mkdir(exist_ok=True)
+        one(rank, folder / "whole", name, None)
         undo = stop_before(14)
         try:
-            train(broken, Optim(name=name), FromStep(shared, 11))
+            one(rank, folder / "broken", name, AfterStep(folder / "broken", 11))
             raise AssertionError("it was to be killed")
         except Killed:
             undo()
         dist.barrier()
-        model, _ = train(broken, Optim(name=name), Checkpointer(shared, math.inf))
-        torch.save(model.state_dict(), broken / "whole.pt")
+        one(rank, folder / "broken", name, Checkpointer(folder / "broken", math.inf))
+        dist.barrier()
+        if rank == 0:
+            (folder / "broken" / "checkpoint.pt").unlink()
+            for run in ("whole", "broken"):
+                (folder / run / "log.jsonl").rename(folder / run / f"{name}.jsonl")
+        dist.barrier()
     dist.destroy_process_group()
+
+
+def one(rank, folder, name, checkpointer):
+    """This rank's part of a run in `folder`; its weights at the end go to NAME-RANK.pt."""
+    model, _ = train(folder, Optim(name=name), checkpointer, silent=rank > 0)
+    torch.save(model.state_dict(), folder / f"{name}-{rank}.pt")
 
 
 @pytest.fixture(scope="module")
@@ -75,42 +85,36 @@ def folder(tmp_path_factory):
     return folder
 
 
-def weights_of(path):
-    return torch.load(path / "whole.pt", weights_only=True)
+def weights_of(folder, name, rank):
+    return torch.load(folder / f"{name}-{rank}.pt", weights_only=True)
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_two_ranks_give_the_loss_of_one(folder, tmp_path, name):
     """Steps of 4 and of 3 rows: the last ones do not divide evenly. The first step to 1e-6, the twentieth to 1e-5."""
     model, rows = train(tmp_path, Optim(name=name))
-    _, others = rows, rows_of(folder / f"{name}0")
-    assert rows_of(folder / f"{name}1") == others  # every rank knows the sums
+    others = read_log(folder / "whole", f"{name}.jsonl")
     assert others[0]["loss"] == pytest.approx(rows[0]["loss"], rel=1e-6)
     assert others[0]["grad_norm"] == pytest.approx(rows[0]["grad_norm"], rel=1e-5)
-    for one, two in zip(rows, others, strict=True):
+    for alone, shared in zip(rows, others, strict=True):
         for key in ("loss", "mtp_loss", "mtp_accept"):
-            assert two[key] == pytest.approx(one[key], rel=1e-5, abs=2e-6), (one["step"], key)
-    for key, weight in weights_of(folder / f"{name}0").items():
+            assert shared[key] == pytest.approx(alone[key], rel=1e-5, abs=2e-6), (alone["step"], key)
+    for key, weight in weights_of(folder / "whole", name, 0).items():
         torch.testing.assert_close(weight, model.state_dict()[key], atol=2e-4, rtol=1e-3, msg=key)
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_all_ranks_hold_the_same_weights(folder, name):
-    one, two = (weights_of(folder / f"{name}{rank}") for rank in range(WORLD))
-    assert all(torch.equal(one[key], two[key]) for key in one)
+    first, second = (weights_of(folder / "whole", name, rank) for rank in range(WORLD))
+    assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])
-@pytest.mark.parametrize("rank", range(WORLD))
-def test_two_ranks_go_on_bit_equal(folder, name, rank):
-    whole, resumed = weights_of(folder / f"{name}{rank}"), weights_of(folder / f"{name}-broken{rank}")
-    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
-
-
-def rows_of(path):
-    from test_loop import read_log
-
-    return read_log(path)
+def test_two_ranks_go_on_bit_equal(folder, name):
+    for rank in range(WORLD):
+        whole, resumed = (weights_of(folder / run, name, rank) for run in ("whole", "broken"))
+        assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    assert read_log(folder / "broken", f"{name}.jsonl") == read_log(folder / "whole", f"{name}.jsonl")
 
 
 def test_rows_are_dealt_to_ranks_and_none_is_lost():

@@ -32,7 +32,7 @@ def chain_sum_steps(item: dict) -> tuple[int, list[str]]:
     total, lines = int(tokens[0]), []
     for sign, number in zip(tokens[1::2], tokens[2::2], strict=True):
         value = total + int(number) if sign == "+" else total - int(number)
-        lines.append(f"{total} {sign} {number} = {value}")
+        lines.append(f"{total}{sign}{number}={value}")
         total = value
     return len(lines), lines
 
@@ -42,7 +42,7 @@ def products_steps(item: dict) -> tuple[int, list[str]]:
     factors = [int(n) for n in item["metadata"]["expression"].split(" * ")]
     total, lines = factors[0], []
     for factor in factors[1:]:
-        lines.append(f"{total} * {factor} = {total * factor}")
+        lines.append(f"{total}*{factor}={total * factor}")
         total *= factor
     return len(lines), lines
 
@@ -52,9 +52,9 @@ def gcd_steps(item: dict) -> tuple[int, list[str]]:
     a, b = sorted(item["metadata"]["numbers"], reverse=True)
     lines = []
     while b:
-        lines.append(f"{a} % {b} = {a % b}")
+        lines.append(f"{a}%{b}={a % b}")
         a, b = b, a % b
-    lines.append(f"gcd = {a}")
+    lines.append(f"gcd={a}")
     return max(1, len(lines) - 1), lines
 
 
@@ -68,10 +68,10 @@ def equation_steps(item: dict) -> tuple[int, list[str]] | None:
     term = f"{factor}*{x}" if factor != 1 else x
     if sign:
         moved = right - int(constant) if sign == "+" else right + int(constant)
-        lines.append(f"{term} = {right} {'-' if sign == '+' else '+'} {constant} = {moved}")
+        lines.append(f"{term}={right}{'-' if sign == '+' else '+'}{constant}={moved}")
         right = moved
     if factor != 1 or not lines:
-        lines.append(f"{x} = {right} / {factor} = {right // factor}")
+        lines.append(f"{x}={right}/{factor}={right // factor}")
     return len(lines) + (factor > 9), lines
 
 
@@ -92,7 +92,7 @@ def generate(family: str, seed: int, size: int) -> Iterator[Worked | None]:
     for index in range(size):
         item = dataset[index]
         derived, answer = steps_of(item), str(item["answer"])
-        if derived is None or derived[1][-1].rsplit("= ", 1)[-1] != answer:
+        if derived is None or derived[1][-1].rsplit("=", 1)[-1] != answer:
             yield None
             continue
         yield Worked(
