@@ -115,7 +115,7 @@ class Child:
         folder = run.begin(stage.name, key)
         (folder / "rendezvous").unlink(missing_ok=True)
         job = {
-            "recipe": recipe.model_dump(mode="json"),
+            "recipe": recipe.model_dump(mode="json", exclude_unset=True),  # it knows what the user left out
             "stage": stage.name,
             "function": stage.function,
             "folder": str(folder),

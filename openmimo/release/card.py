@@ -1,4 +1,4 @@
-"""The model card of a released checkpoint: README.md with a YAML head, scores, tokens seen, recipe and limits [R 2.4].
+"""The model card of a released checkpoint: README.md with a YAML head, scores, pre-training tokens, recipe and limits [R 2.4].
 
     from openmimo.release.card import write_card
     write_card("runs/tiny/release/mimo/rl", "tiny-rl", recipe, results=results, model="rl", tokens_seen=4.2e6)
@@ -43,7 +43,7 @@ def write_card(
 ) -> Path:
     """Writes `folder`/README.md, whole or not at all, and returns its path.
 
-    tokens_seen: training tokens so far; results: the content of results.json, of which `model` (base, sft, rl-zero,
+    tokens_seen: tokens of pre-training; results: the content of results.json, of which `model` (base, sft, rl-zero,
     rl) is this checkpoint; limits: sentences put before the general ones. Raises UserError when results lack `model`.
     """
     folder = Path(folder)
@@ -109,7 +109,7 @@ def _about(recipe: Recipe, config: ModelConfig, kind: str, tokens_seen: float, c
         "code": f"openmimo, commit `{commit}`" if commit else "openmimo, commit not recorded",
         "parameters": parameters,
         "context": f"{config.max_length:,} tokens, RoPE base {config.rope_base:,.0f}",
-        "tokens seen": f"{tokens_seen:,.0f}",
+        "pre-training tokens": f"{tokens_seen:,.0f}",
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in facts.items())
     text = "Trained with [the MiMo-7B recipe](https://arxiv.org/abs/2505.07608) by openmimo."

@@ -45,19 +45,17 @@ def question_of(exercise) -> str:
 
 def chain(text: str) -> int:
     """Value of `a + b - c ...`, left to right."""
-    tokens = text.split()
-    total = int(tokens[0])
-    for sign, number in zip(tokens[1::2], tokens[2::2], strict=True):
-        total += {"+": 1, "-": -1}[sign] * int(number)
-    return total
+    first, *rest = re.findall(r"^-?\d+|[+-]\d+", text.replace(" ", ""))
+    assert first + "".join(rest) == text.replace(" ", "")
+    return int(first) + sum(map(int, rest))
 
 
 def check_chain_sum(question, lines, answer):
     expression = re.search(r"(-?\d+(?: [+-] \d+)+)", question)[1]
     total = int(expression.split()[0])
     for line in lines:
-        left, value = line.split(" = ")
-        assert left.startswith(f"{total} ") and chain(left) == int(value)
+        left, value = line.split("=")
+        assert re.match(rf"{total}[+-]", left) and chain(left) == int(value)
         total = int(value)
     assert total == int(answer) == chain(expression)
     assert len(lines) == expression.count(" + ") + expression.count(" - ")
@@ -67,7 +65,7 @@ def check_products(question, lines, answer):
     factors = [int(n) for n in re.search(r"(\d+(?: \* \d+)+)", question)[1].split(" * ")]
     total = factors[0]
     for factor, line in zip(factors[1:], lines, strict=True):
-        one, other, value = map(int, re.fullmatch(r"(\d+) \* (\d+) = (\d+)", line).groups())
+        one, other, value = map(int, re.fullmatch(r"(\d+)\*(\d+)=(\d+)", line).groups())
         assert (one, other) == (total, factor) and sum([one] * other) == value
         total = value
     assert total == int(answer) == math.prod(factors)
@@ -78,10 +76,10 @@ def check_gcd(question, lines, answer):
     assert len(numbers) == 2
     a, b = max(numbers), min(numbers)
     for line in lines[:-1]:
-        left, right, value = map(int, re.fullmatch(r"(\d+) % (\d+) = (\d+)", line).groups())
+        left, right, value = map(int, re.fullmatch(r"(\d+)%(\d+)=(\d+)", line).groups())
         assert (left, right) == (a, b) and 0 <= value < right and (left - value) % right == 0
         a, b = right, value
-    assert b == 0 and lines[-1] == f"gcd = {answer}"
+    assert b == 0 and lines[-1] == f"gcd={answer}"
     divisors = [d for d in range(1, min(numbers) + 1) if not any(n % d for n in numbers)]
     assert int(answer) == divisors[-1]
 
@@ -92,15 +90,15 @@ def check_simple_equations(question, lines, answer):
     shift = int(constant or 0) * (-1 if sign == "-" else 1)
     assert int(factor or 1) * int(answer) + shift == int(right)
     for line in lines:
-        left, middle, value = line.split(" = ")
+        left, middle, value = line.split("=")
         assert left in (x, f"{factor}*{x}")
         assert int(value) == int(answer) * (1 if left == x else int(factor))
-        if " / " in middle:
-            number, by = map(int, middle.split(" / "))
+        if "/" in middle:
+            number, by = map(int, middle.split("/"))
             assert number == by * int(value)
         else:
             assert chain(middle) == int(value)
-    assert lines[-1].startswith(f"{x} = ") and lines[-1].endswith(f"= {answer}")
+    assert lines[-1].startswith(f"{x}=") and lines[-1].endswith(f"={answer}")
 
 
 CHECKS = {
@@ -326,5 +324,5 @@ def test_maths_drops_what_it_cannot_derive():
     """An equation of another shape has no steps."""
     assert maths.equation_steps({"metadata": {"equation": "3*x + 2*y = 5"}}) is None
     assert json.dumps(maths.equation_steps({"metadata": {"equation": "8*e - 5 = 3"}})[1]) == json.dumps(
-        ["8*e = 3 + 5 = 8", "e = 8 / 8 = 1"]
+        ["8*e=3+5=8", "e=8/8=1"]
     )

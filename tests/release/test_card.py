@@ -37,7 +37,7 @@ def test_a_card_with_scores(folder):
     ).read_text()
     assert text.startswith('---\nlicense: "apache-2.0"\n')
     assert "| all | 30 | 50.0 | 40.0 - 60.0 | 90.0 |" in text and "| sums | 30 | 25.0 | 40.0 - 60.0 | 90.0 |" in text
-    assert "| tokens seen | 4,200,000 |" in text and recipe_hash(RECIPE) in text and "commit `abc123`" in text
+    assert "| pre-training tokens | 4,200,000 |" in text and recipe_hash(RECIPE) in text and "commit `abc123`" in text
     assert "- Tiny." in text and "answers 50.0 % of the held-out problems wrongly" in text
     assert RECIPE.note in text
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []

@@ -119,3 +119,27 @@ def test_without_transformers_the_message_says_what_to_install(folder, monkeypat
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(UserError, match="pip install 'openmimo\\[dev\\]'"):
         check_logits(folder)
+
+
+def test_transformers_cuts_text_as_we_do(tmp_path):
+    """AutoTokenizer takes its own word pattern for model_type qwen2; another pattern of ours must show."""
+    from transformers import AutoTokenizer
+
+    from openmimo.model import tokenizer as room
+
+    text = "Solve 4 - 1 - 75 = \n12, 13*u <think>\n4-1=-3\n</think>\n\\boxed{3}<|im_end|> naïve 你好 x's\tdef f(x):\n\n    return x"
+
+    def agrees(folder) -> bool:
+        room.train_bpe([text] * 20, 340, folder)
+        (folder / "config.json").write_text('{"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]}')
+        theirs, ours = AutoTokenizer.from_pretrained(folder), room.Tokenizer.load(folder)
+        assert theirs.eos_token_id == ours.eos_id
+        return theirs(text).input_ids == ours.encode(text)
+
+    assert agrees(tmp_path / "ours")
+    pattern = room.QWEN2_WORDS
+    room.QWEN2_WORDS = r"\p{L}+|\p{N}+| |[^\p{L}\p{N} ]+"
+    try:
+        assert not agrees(tmp_path / "another")
+    finally:
+        room.QWEN2_WORDS = pattern
