@@ -62,6 +62,6 @@ def show(run: RunFolder, console: Console) -> None:
     console.print(f"report       {run.path}/report.html", highlight=False)
     console.print(f"talk to it   openmimo chat {run.path}/rl", highlight=False)
     rows = [row for _, row in read_jsonl(run.path / "eval-rl" / "samples.jsonl")]
-    row = max(rows, key=lambda r: (r["samples"][0]["passed"], r["kind"] == "math", r["difficulty"]))
+    row = max(rows, key=lambda r: (sum(s["passed"] for s in r["samples"]), r["kind"] == "math", r["difficulty"]))
     console.print(f"\n[bold]A sample of the RL model[/]\n{escape(row['question'])}", highlight=False)
     console.print(escape(row["samples"][0]["text"]), style="cyan", highlight=False)
