@@ -12,28 +12,30 @@ import psutil
 import pytest
 from conftest import SMOKE, openmimo, start
 
-EVERY_STEP = ("--set", "checkpoint.every_s=0")
+OFTEN = ("--set", "checkpoint.every_s=0.2")
 TRAINED = ("base", "sft", "rl-zero", "rl")
-CLOCKS = ("time", "tokens_per_s", "rollout_s", "reward_s", "train_s")
+TIMED = ("manifest.json", "cost.json", "results.json", "report.html", "README.md")
+CLOCKS = ("time", "tokens_per_s", "rollout_s", "reward_s", "train_s", "cpu_s", "wall_s", "memory_mb")
 
 
 def rows_of(path: Path) -> list[dict]:
-    """A log without what a clock wrote."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k not in CLOCKS} for row in rows]
+    """A log, or rollouts with their verdicts, without what a clock wrote."""
+    return [json.loads(line, object_hook=without_clocks) for line in path.read_text().splitlines()]
+
+
+def without_clocks(row: dict) -> dict:
+    return {k: v for k, v in row.items() if k not in CLOCKS}
 
 
 def assert_equal_runs(one: Path, two: Path) -> None:
-    """Every file but manifests, results and cards (times, memory) is the same, bit for bit; logs but for clocks."""
+    """Every file but those with times and memory is the same, bit for bit; logs and verdicts but for their clocks."""
     for path in sorted(one.rglob("*")):
         name = path.relative_to(one).as_posix()
-        if path.is_dir() or path.name in ("manifest.json", "results.json", "report.html", "README.md", ".lock"):
+        if path.is_dir() or path.name in (*TIMED, ".lock", "recipe.json"):
             continue
         other = two / name
-        if path.name == "log.jsonl":
+        if path.name in ("log.jsonl", "rollouts.jsonl"):
             assert rows_of(other) == rows_of(path), name
-        elif name == "recipe.json":
-            continue  # says checkpoint.every_s
         else:
             assert other.read_bytes() == path.read_bytes(), name
     results = [json.loads((run / "results.json").read_text()) for run in (one, two)]
@@ -44,9 +46,10 @@ def work_log(run: Path, stage: str) -> Path:
     return run / ".work" / stage / "log.jsonl"
 
 
-def wait_for_rows(process, log: Path, rows: int) -> None:
+def wait_for_rows(process, log: Path, rows: int, file: str = "log.jsonl") -> None:
+    """Until the stage has logged so many rows, and `file` lies beside them."""
     patience = time.monotonic() + 200
-    while not log.exists() or log.read_text().count("\n") < rows:
+    while not log.with_name(file).exists() or log.read_text().count("\n") < rows:
         assert process.poll() is None and time.monotonic() < patience, process.communicate()
         time.sleep(0.01)
 
@@ -63,9 +66,11 @@ def alive(processes) -> list[psutil.Process]:
 def test_a_kill_in_pre_training_and_one_in_rl(smoke, tmp_path):
     """A sample of the proof below: the parent alone is killed, and nobody stays behind; then the whole group."""
     run = tmp_path / "smoke"
-    shutil.copytree(smoke.path, run, ignore=shutil.ignore_patterns("base", "rl", "rl-zero"))
-    process = start("run", SMOKE, "--out", run, *EVERY_STEP)
-    wait_for_rows(process, work_log(run, "base"), 9)
+    shutil.copytree(smoke.path, run)
+    for stage in ("base", "rl"):
+        shutil.rmtree(run / stage)
+    process = start("run", SMOKE, "--out", run, *OFTEN)
+    wait_for_rows(process, work_log(run, "base"), 9, "checkpoint.pt")
     family = family_of(process)
     assert len(family) >= 3
     process.kill()
@@ -77,7 +82,7 @@ def test_a_kill_in_pre_training_and_one_in_rl(smoke, tmp_path):
     assert (run / ".work" / "base" / "checkpoint.pt").exists() and not (run / "base").exists()
     before = work_log(run, "base").read_text().count("\n")
 
-    process = start("run", SMOKE, "--out", run, *EVERY_STEP)
+    process = start("run", SMOKE, "--out", run, *OFTEN)
     wait_for_rows(process, work_log(run, "base"), before - 1)
     assert rows_of(work_log(run, "base"))[0]["step"] == 1
     wait_for_rows(process, work_log(run, "rl"), 1)
@@ -85,7 +90,7 @@ def test_a_kill_in_pre_training_and_one_in_rl(smoke, tmp_path):
     process.communicate()
     assert (run / "base" / "manifest.json").exists() and not (run / "rl").exists()
 
-    found = openmimo("run", SMOKE, "--out", run, *EVERY_STEP)
+    found = openmimo("run", SMOKE, "--out", run, *OFTEN)
     assert found.returncode == 0, found.stderr
     assert "done before   pre-training" in found.stdout and not (run / ".work").exists()
     assert_equal_runs(smoke.path, run)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from miniature import CONFIG, VOCABULARY, model_of
+from test_sampling import chi_square
 
 from openmimo.errors import UserError
 from openmimo.infer.engine import Engine, Request, generate
@@ -246,61 +247,6 @@ def test_requests_that_cannot_be_served(model, request_, message):
     assert not engine.busy
     (full,) = generate(engine, [Request((1,) * 90, 6)])
     assert len(full.token_ids) == 6
-
-
-# Counter-based sampling
-
-
-def test_a_number_depends_on_seed_key_and_position_alone():
-    streams = np.array([stream_of(0, ("a", n)) for n in range(1000)], dtype=np.uint64)
-    numbers = uniforms(streams, np.zeros(1000, dtype=np.int64))
-    assert ((numbers >= 0) & (numbers < 1)).all() and len(set(numbers.tolist())) == 1000
-    assert uniforms(streams[5:6], np.array([0]))[0] == numbers[5]
-    assert uniforms(streams[::-1], np.zeros(1000, dtype=np.int64))[::-1].tolist() == numbers.tolist()
-    assert stream_of(0, ("a", 1)) != stream_of(1, ("a", 1)) != stream_of(1, ("a", "1"))
-    assert stream_of(0, (1, 11)) != stream_of(0, (11, 1)) and stream_of(0, (1,)) != stream_of(0, ())
-
-
-def test_numbers_are_uniform_and_neighbours_are_independent():
-    """Mean, and counts in ten bins, of 20,000 numbers along positions and along keys; neighbours in a 5 x 5 table."""
-    along_keys = np.array([stream_of(0, ("rollout", 0, n, s)) for n in range(1250) for s in range(16)], dtype=np.uint64)
-    rows = [
-        uniforms(along_keys, np.zeros(20_000, dtype=np.int64)),
-        uniforms(np.full(20_000, stream_of(0, ("x",)), dtype=np.uint64), np.arange(20_000)),
-    ]
-    for numbers in rows:
-        assert abs(numbers.mean() - 0.5) < 0.01
-        counts = np.bincount((numbers * 10).astype(int), minlength=10)
-        assert chi_square(counts, np.full(10, 2000.0)) < 27.9  # 9 degrees of freedom, p = 0.001
-        pairs = (numbers[:-1] * 5).astype(int) * 5 + (numbers[1:] * 5).astype(int)
-        assert chi_square(np.bincount(pairs, minlength=25), np.full(25, len(pairs) / 25)) < 51.2  # 24, p = 0.001
-
-
-def chi_square(counts, expected) -> float:
-    return float(((counts - expected) ** 2 / expected).sum())
-
-
-def test_samples_have_the_distribution_of_the_logits():
-    """8 tokens, 20,000 keys; plain, warm and nucleus. The nucleus of 0.8 is recomputed here by hand."""
-    logits = torch.tensor([2.0, 1.5, 1.0, 0.5, 0.0, -0.5, -1.0, -9.0])
-    count = 20_000
-    streams = np.array([stream_of(0, ("k", n)) for n in range(count)], dtype=np.uint64)
-    numbers = torch.from_numpy(uniforms(streams, np.zeros(count, dtype=np.int64)))
-    for temperature, top_p in ((1.0, 1.0), (0.6, 1.0), (1.0, 0.8)):
-        p = np.exp(logits.double().numpy() / temperature)
-        p /= p.sum()
-        if top_p < 1:
-            kept = next(k for k in range(1, 9) if p[:k].sum() >= top_p)
-            assert 1 < kept < 7
-            p = np.where(np.arange(8) < kept, p, 0) / p[:kept].sum()
-        t, n = torch.full((count,), temperature), torch.full((count,), top_p)
-        ids = sample(logits.expand(count, 8), numbers, t, n)
-        counts = np.bincount(ids.numpy(), minlength=8)
-        assert (counts[p == 0] == 0).all()
-        likely = p * count > 5
-        assert chi_square(counts[likely], p[likely] * count) < 24.3  # 7 degrees of freedom, p = 0.001
-        wrong = np.roll(p, 1)  # negative control
-        assert chi_square(counts[wrong > 0], wrong[wrong > 0] * count) > 1000
 
 
 def test_responses_along_one_key_have_the_models_distribution(model):

@@ -7,7 +7,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing
 from miniature import token_store
-from test_loop import VOCABULARY, Killed, read_log, train
+from test_loop import VOCABULARY
+from test_resume import Killed, read_log, train
 
 from openmimo.data.pack import PackedBatches
 from openmimo.recipe import Optim
