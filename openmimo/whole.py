@@ -14,8 +14,6 @@ from openmimo.rows import read_jsonl
 from openmimo.runs import RunFolder, write_atomic
 from openmimo.stages import STAGES
 
-CLOSING = ("results.json", "report.html")  # made last; execute removes them before anything changes
-
 
 def run_recipe(recipe: Recipe, out: Path | None, console: Console) -> None:
     """Does what is not done yet in `out` (default runs/NAME) and shows the results."""
@@ -38,7 +36,8 @@ def is_reported(run: RunFolder) -> bool:
     """Whether the report is newer than every artefact; a kill may have hit between the last one and the report."""
     report = run.path / "report.html"
     made = [path.stat().st_mtime_ns for path in run.path.glob("*/manifest.json")]
-    return report.exists() and report.stat().st_mtime_ns >= max(made)
+    results = run.path / "results.json"
+    return results.exists() and report.exists() and report.stat().st_mtime_ns >= max(made)
 
 
 def finish(run: RunFolder) -> None:
