@@ -1,4 +1,4 @@
-# make demo   the whole recipe on this machine (about 13 minutes on two cores), after setting up
+# make demo   the whole recipe on this machine (about 10 minutes on two cores), after setting up
 # make test   the test suite (a few minutes);  make prove   the issue rows in full (longer)
 # make setup  only sets up .venv; safe to repeat
 PYTHON ?= python3

@@ -1,6 +1,6 @@
 """The demo's claims, measured: seconds, memory, and the differences of the report's Table 5, for one or more seeds.
 
-    python bench/demo.py --seeds 0 1                    # about 12 minutes a seed on two cores
+    python bench/demo.py --seeds 0 1                    # about 10 minutes a seed on two cores
     python bench/demo.py --recipe recipes/smoke.toml    # does it run? (its scores mean nothing)
 
 Runs `openmimo run RECIPE --set seed=N` in a fresh folder and samples the memory of the whole process tree. Prints a
