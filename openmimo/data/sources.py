@@ -19,6 +19,7 @@ import threading
 import tokenize
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from openmimo.data.document import Document, document_id
@@ -128,8 +129,8 @@ def _render_in_one_child(names: list[str]) -> Iterator[tuple[str, str | None, st
     ) as child:
         watchdog = _Watchdog(child, _SECONDS_A_MODULE)
         try:
-            child.stdin.write(json.dumps(names).encode())
-            child.stdin.close()
+            with suppress(BrokenPipeError), child.stdin:  # a child that died at once answers nothing: see _render
+                child.stdin.write(json.dumps(names).encode())
             current = None
             for line in child.stdout:
                 watchdog.restart()

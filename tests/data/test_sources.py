@@ -88,10 +88,13 @@ def test_modules_are_listed_without_importing_them():
     assert set(sys.modules) == before
 
 
-def test_no_python_is_a_user_error(monkeypatch):
+@pytest.mark.parametrize(
+    "count", [1, 20_000]
+)  # the second is more than a pipe holds: the child is gone before it is read
+def test_no_python_is_a_user_error(monkeypatch, count):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(UserError, match="cannot run"):
-        list(pydoc_pages(["bisect"]))
+        list(pydoc_pages(["bisect"] * count))
 
 
 def test_documents_survive_jsonl(tmp_path):
