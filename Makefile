@@ -1,10 +1,10 @@
 # make demo   the whole recipe on this machine (about 10 minutes on two cores), after setting up
 # make test   the test suite (a few minutes);  make prove   the issue rows in full (longer)
-# make setup  only sets up .venv; safe to repeat
+# make setup  only sets up .venv; safe to repeat;  make bench-peers   what the benchmarks compare with, under .bench/
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo smoke test prove lint clean
+.PHONY: setup demo smoke test prove lint bench-peers clean
 
 setup: .venv/.ready
 
@@ -30,5 +30,8 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+bench-peers: setup
+	for script in bench/peers/*.sh; do bash "$$script" || exit 1; done
+
 clean:
-	rm -rf .venv runs build dist *.egg-info
+	rm -rf .venv .bench runs build dist *.egg-info
