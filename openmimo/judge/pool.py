@@ -46,6 +46,11 @@ class Judge:
         """Every program on all tests of its problem; the order of items and of tests is kept. A UserError for a
         problem without tests, since no verdict on it would mean anything."""
         cases = [Case(problem, program) for problem, program in items]
+        self.run(cases)
+        return [case.verdicts for case in cases]
+
+    def run(self, cases: list[Case]) -> None:
+        """Runs every case to its end."""
         with self.lock:
             waiting = deque(cases)
             try:
@@ -58,7 +63,6 @@ class Judge:
                 for worker in list(self.workers):
                     if worker.case:
                         self._replace(worker)
-        return [case.verdicts for case in cases]
 
     def _give(self, worker: Worker, case: Case, waiting: deque[Case]) -> None:
         """Sends the case's next request to the worker, or to its successor where it died idle (no fault of the case)."""
