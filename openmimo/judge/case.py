@@ -27,7 +27,7 @@ class Case:
     """A program and the tests it still has to face. All call tests share a child until one kills it; a stdin or
     checker test has a child to itself."""
 
-    def __init__(self, problem: Problem, program: str):
+    def __init__(self, problem: Problem, program: str, stop_on_failure: bool = False):
         if problem.kind != "code" or not problem.tests:
             raise UserError(f"problem {problem.id!r}: no verdict without tests; give it tests or leave it out")
         self.problem, self.rules = problem, compare.Rules.of(problem.tags)
@@ -36,7 +36,7 @@ class Case:
         self.pending = list(range(len(problem.tests)))
         self.batch: list[int] = []  # the tests of the request under way
         self.verdicts: list[TestVerdict | None] = [None] * len(problem.tests)
-        self.failures = 0
+        self.failures, self.stop_on_failure = 0, stop_on_failure
 
     def request(self) -> tuple[bytes, bytes]:
         """(header, payload) for the next tests: the program and their inputs, never the outputs."""
@@ -66,6 +66,9 @@ class Case:
             verdict = BY_STATUS.get(outcome.status) or self._compare(test, outcome.body)
             self.verdicts[position] = TestVerdict(test.id, verdict, outcome.cpu_s, outcome.wall_s, outcome.memory_mb)
             self.pending.remove(position)
+            if self.stop_on_failure and verdict != "AC":
+                self.pending = []
+                return None
 
     def fail(self) -> None:
         """The worker failed us. After three times the tests that are left get IE."""
