@@ -46,7 +46,7 @@ class Case:
         self.batch: list[int] = []  # the tests of the request under way
         self.verdicts: list[TestVerdict | None] = [None] * len(problem.tests)
         self.near: list[int] = []  # tests to run again, each alone
-        self.near_load = False  # or the loading of the program: all of them at once
+        self.near_load = False  # the program's loading was near one: all its tests again, in one process
         self.alone, self.rung = False, ""  # the pool fills in the rung
         self.failures = 0
 
@@ -82,15 +82,15 @@ class Case:
 
     def book(self, outcomes: list[Outcome]) -> bool:
         """Turns the outcomes of `batch` into verdicts; False where one was our fault: those tests stay pending."""
+        peak = 0.0
         if self.problem.tests[self.batch[0]].kind == "call":
             load, outcomes = outcomes[0], outcomes[1:]
+            peak, self.near_load = load.memory_mb, self._is_near(load)
             if load.status != wire.LOADED:  # the program's top level failed, whatever the test
                 outcomes = [load] * len(self.batch)
-                self.near_load = self._is_near(load)
-        peak = 0.0
         for position, outcome in zip(self.batch, outcomes, strict=True):
             if outcome.status == wire.FAULT:
-                continue
+                return False
             test = self.problem.tests[position]
             verdict = BY_STATUS.get(outcome.status) or self._compare(test, outcome.body)
             self.verdicts[position] = TestVerdict(
@@ -98,12 +98,13 @@ class Case:
             )
             self.pending.remove(position)
             self.failures = 0
-            if not self.alone and self._is_near(outcome, peak):
+            if not self.alone and (self.near_load or self._is_near(outcome, peak)):
                 self.near.append(position)
             elif self.stop_on_failure and verdict != "AC":
                 self.pending = []
+                return True
             peak = outcome.memory_mb
-        return all(outcome.status != wire.FAULT for outcome in outcomes)
+        return True
 
     def again_alone(self) -> int:
         """Makes the tests near a limit pending again; how many they are."""
