@@ -87,7 +87,8 @@ def test_attack_is_not_accepted(judge, path):
     start = time.monotonic()
     found = verdicts(judge, problem, program)
     assert "AC" not in found and "IE" not in found
-    assert set(found) == {EXPECTED_VERDICTS[path.stem]} if path.stem in EXPECTED_VERDICTS else True
+    expected = EXPECTED_VERDICTS.get(path.stem)
+    assert expected is None or set(found) == {expected}, found
     assert time.monotonic() - start < 60
     assert nothing_left(judge)
     assert verdicts(judge, replace(problem, limits=Limits()), HONEST[problem.id]) == ["AC"] * len(problem.tests)

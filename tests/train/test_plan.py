@@ -119,7 +119,9 @@ def test_a_plan_takes_under_two_seconds_and_no_torch(path):
     began = os.times()
     out = subprocess.run([sys.executable, "-c", COMMAND, str(path)], capture_output=True, text=True)
     ended = os.times()
-    seconds = ended.children_user + ended.children_system - began.children_user - began.children_system  # CPU: load apart
+    seconds = (
+        ended.children_user + ended.children_system - began.children_user - began.children_system
+    )  # CPU: load apart
     assert out.returncode == 0, out.stderr
     assert seconds < 2
     p = plan(load_recipe(path))
