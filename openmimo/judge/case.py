@@ -90,7 +90,7 @@ class Case:
         peak = 0.0
         for position, outcome in zip(self.batch, outcomes, strict=True):
             if outcome.status == wire.FAULT:
-                continue
+                return False
             test = self.problem.tests[position]
             verdict = BY_STATUS.get(outcome.status) or self._compare(test, outcome.body)
             self.verdicts[position] = TestVerdict(
@@ -98,12 +98,13 @@ class Case:
             )
             self.pending.remove(position)
             self.failures = 0
-            if not self.alone and self._is_near(outcome, peak):
+            if not self.alone and (self.near_load or self._is_near(outcome, peak)):
                 self.near.append(position)
             elif self.stop_on_failure and verdict != "AC":
                 self.pending = []
+                return True
             peak = outcome.memory_mb
-        return all(outcome.status != wire.FAULT for outcome in outcomes)
+        return True
 
     def again_alone(self) -> int:
         """Makes the tests near a limit pending again; how many they are."""

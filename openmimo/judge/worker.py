@@ -33,7 +33,7 @@ def run_stdin(request, walls):
         stdin, stdout = os.memfd_create("stdin"), os.memfd_create("stdout")
         take(size, stdin)
         os.lseek(stdin, 0, os.SEEK_SET)
-        child = start(request, walls, lambda folder: live_for_stdin(request, walls, folder, stdin, stdout))
+        child = start(request, walls, live_for_stdin, stdin, stdout)
         news = child.wait()
         _, wall_s = child.spent()
         ready, (code, cpu_s, memory_mb) = bury(child, walls)
@@ -91,7 +91,7 @@ def start_for_calls(request, walls):
     """A child that loads the program and then waits for orders; (child, the pipe for its orders)."""
     orders, orders_end = os.pipe()
     source, source_end = os.pipe()
-    child = start(request, walls, lambda folder: live_for_calls(request, walls, folder, orders, source_end), source)
+    child = start(request, walls, live_for_calls, orders, source_end, source=source)
     os.close(orders)
     os.close(source_end)
     os.set_blocking(source, False)
@@ -113,14 +113,14 @@ def next_outcome(child, walls, expected):
     return status, cpu_s, wall_s, memory_mb, *body
 
 
-def start(request, walls, live, source=None):
-    """Forks a child that lives `live(its working folder)`."""
+def start(request, walls, live, *fds, source=None):
+    """Forks a child that lives `live(request, walls, its working folder, *fds)`."""
     folder = f"{walls.box}/work"
     os.mkdir(folder, 0o700)
     pid = os.fork()
     if pid == 0:
         try:
-            live(folder)
+            live(request, walls, folder, *fds)
         except OSError as error:
             os.write(2, f"openmimo judge: a child could not start: {error}\n".encode())
         finally:

@@ -1,7 +1,7 @@
 """Programs that do not compute the answer get no test accepted, on any rung, and leave nothing behind.
 
-One file an attack in `attacks/`: `solve(numbers)` should return the sum of squares; those of kind stdin should print the
-square of the number that they read.
+One file an attack in `attacks/`: `solve(numbers)` should return the sum of squares; those whose docstring says `kind: stdin`
+should print the square of the number that they read. `roomy`: with ten times the CPU time, so that another limit bites.
 """
 
 import os
@@ -53,7 +53,9 @@ def nothing_left(judge):
     boxes = {worker.box.name for worker in judge.workers}
     idle = {worker.process.pid for worker in judge.workers}
     idle |= (
-        {child.pid for pid in idle for child in psutil.Process(pid).children()} if judge.rung == "namespaces" else set()
+        {child.pid for pid in idle for child in psutil.Process(pid).children()}
+        if judge.rung.startswith("namespaces")
+        else set()
     )
     running = {p.pid for p in psutil.process_iter(["cmdline"]) if boxes & set(p.info["cmdline"] or [])}
     return running == idle and not any(os.listdir(box) for box in boxes)
@@ -84,6 +86,8 @@ EXPECTED_VERDICTS = {
 def test_attack_is_not_accepted(judge, path):
     program = path.read_text()
     problem = STDIN if "kind: stdin" in program else CALLS
+    if "roomy" in program:
+        problem = replace(problem, limits=replace(LIMITS, cpu_s=1, wall_s=3))
     start = time.monotonic()
     found = verdicts(judge, problem, program)
     assert "AC" not in found and "IE" not in found
