@@ -67,7 +67,9 @@ def build(chunks: list[Chunk], tables: np.ndarray, size: int, heads: int, kv_hea
     groups = []
     for members in grouped(counts, starts + counts, heads):
         groups.append(
-            group(rows[members], starts[members], counts[members], first[members], tables, size, heads, kv_heads, device)
+            group(
+                rows[members], starts[members], counts[members], first[members], tables, size, heads, kv_heads, device
+            )
         )
     if len(groups) == 1 and (counts == 1).all():
         groups[0].index = None

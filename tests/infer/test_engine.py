@@ -222,6 +222,97 @@ def test_new_weights_between_steps(model):
     assert after.token_ids == decode_plainly(other, request)[0] != before.token_ids
 
 
+def test_new_weights_while_responses_run(model):
+    """Each token is what its version samples after the text before it, in whatever company."""
+    other = model_of(seed=9)
+    requests = [Request(prompt_of(n % 3, 20), 30, ("u", n), temperature=0.0 if n % 2 else 1.0) for n in range(9)]
+
+    def run(some, **way):
+        engine = Engine(model, [], vocab_size=VOCABULARY, **way)
+        for r in some:
+            engine.add(r)
+        for _ in range(8):
+            engine.step()
+        engine.update_weights(other.state_dict(), 5)
+        found = {}
+        while engine.busy:
+            found |= {e.id: e for e in engine.step()}
+        assert engine.pool.free == engine.pool.count
+        return [found[i] for i in sorted(found)]
+
+    events = run(requests)
+    for request, event in zip(requests, events, strict=True):
+        assert event.versions == [0] * 8 + [5] * 22
+        assert event.token_ids[:8] == decode_plainly(model, request)[0][:8]
+        text = (*request.prompt, *event.token_ids)
+        with torch.no_grad():
+            logits = other.logits(other(torch.tensor([text]), torch.arange(50)[None]))[0, 27:-1]
+        expected = token_logprobs(logits, torch.tensor(event.token_ids[8:])).tolist()
+        assert event.logprobs[8:] == pytest.approx(expected, abs=1e-5)
+    for n in (0, 5):
+        (alone,) = run([requests[n]], prefix_cache=False)
+        assert (alone.token_ids, alone.logprobs) == (events[n].token_ids, events[n].logprobs)
+
+
+def test_no_block_of_old_weights_is_found(model):
+    engine, other = engine_of(model), model_of(seed=9)
+    request = Request(prompt_of(0, 40), 5, ("w",))
+    generate(engine, [request])
+    engine.update_weights(other.state_dict(), 1)
+    assert not engine.pool.index and not engine.pool.spare
+    (found,) = generate(engine, [request])
+    assert found.logprobs == generate(engine_of(other), [request])[0].logprobs
+
+
+def test_weights_are_copied(model):
+    """A trainer goes on changing its model; the engine samples from what it was given."""
+    mine = model_of()
+    engine, request = engine_of(mine), Request(prompt_of(0, 5), 10, ("w",))
+    (before,) = generate(engine, [request])
+    with torch.no_grad():
+        for parameter in mine.parameters():
+            parameter.mul_(0.5)
+    assert generate(engine, [request])[0].logprobs == before.logprobs
+
+
+def test_stop_strings_and_stop_ids_of_a_request(model):
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    engine = Engine(
+        model, [], vocab_size=VOCABULARY, decode=lambda ids: "".join(letters[i % 26] * (1 + i % 3) for i in ids)
+    )
+    request = Request(prompt_of(3, 6), 25, ("s",), stream=True)
+    (free,) = [e for e in generate(engine, [Request(**{**vars(request), "stream": False})])]
+    text = engine.decode(free.token_ids)
+    stop = text[11:16]
+    end = next(n for n in range(1, 26) if stop in engine.decode(free.token_ids[:n]))
+    assert 3 < end < 25
+    found = [Request(**{**vars(request), "stop": ("#", stop), "stream": False})]
+    (event,) = generate(engine, found)
+    assert (event.token_ids, event.finish_reason, event.stopped_by) == (free.token_ids[:end], "stop", stop)
+    at = free.token_ids[7]
+    first = free.token_ids.index(at)
+    (event,) = generate(engine, [Request(**{**vars(request), "stop_ids": (at,)})])
+    assert (event.token_ids, event.finish_reason, event.stopped_by) == ([at], "stop", at)  # streamed: the last event
+    (event,) = generate(engine, [Request(**{**vars(request), "stop_ids": (at,), "stream": False})])
+    assert event.token_ids == free.token_ids[: first + 1]
+    with pytest.raises(UserError, match="stop strings need an engine with a tokenizer"):
+        engine_of(model).add(found[0])
+
+
+def test_top_logprobs_are_the_most_likely_tokens(model):
+    request = Request(prompt_of(3, 6), 5, ("t",), top_logprobs=3)
+    (event,) = generate(engine_of(model), [request])
+    ids = list(request.prompt)
+    for token, logprob, top in zip(event.token_ids, event.logprobs, event.top_logprobs, strict=True):
+        with torch.no_grad():
+            every = model.logits(model(torch.tensor([ids]), torch.arange(len(ids))[None])[0, -1]).log_softmax(-1)
+        values, best = every.topk(3)
+        assert [i for i, _ in top] == best.tolist() and [p for _, p in top] == pytest.approx(values.tolist(), abs=1e-5)
+        assert logprob == pytest.approx(float(every[token]), abs=1e-5)
+        ids.append(token)
+    assert generate(engine_of(model), [Request(request.prompt, 5)])[0].top_logprobs == []
+
+
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
@@ -231,6 +322,9 @@ def test_new_weights_between_steps(model):
             Request((1,) * 90, 7),
             r"prompt \(90 tokens\) \+ max_tokens \(7\) exceeds the model's 96 positions; .* at most 6",
         ),
+        (Request((1, 288), 5), r"ids outside 0..287; is it this model's tokenizer"),
+        (Request((1,), 5, temperature=-1.0), "give temperature >= 0, 0 < top_p <= 1 and top_k >= 0"),
+        (Request((1,), 5, top_p=0.0), "give temperature >= 0, 0 < top_p <= 1 and top_k >= 0"),
     ],
 )
 def test_requests_that_cannot_be_served(model, request_, message):

@@ -63,7 +63,7 @@ def test_a_requests_bits_do_not_depend_on_what_else_runs(shape):
         engine = Engine(model, stop, vocab_size=VOCABULARY, **way)
         found = [result(e) for e in generate(engine, requests)]
         assert found == alone, name
-        assert (engine.scheduler.preemptions > 3) == ("pre-empted" in name), name
+        assert (engine.scheduler.preemptions > 0) == ("pre-empted" in name), name
         assert engine.pool.free == engine.pool.count
         again = [result(e) for e in generate(engine, requests[::-1])][::-1]  # now with whatever the cache still holds
         assert again == alone, name
