@@ -113,7 +113,7 @@ class Driver:
 
     def _start(self, step: Step, action: Start) -> None:
         n, task = action.n, step.tasks[action.n]
-        life = step.lives.setdefault(n, Life(n, task.problem, task.from_pool))
+        life = step.lives.setdefault(n, Life(n, task.problem, task.from_pool, round(task.forecast, 4)))
         life.start, life.forecast, life.reason = time.monotonic(), round(action.forecast, 3), action.reason
         if (events := self.journal.events(step.number, n)) is not None:
             step.events[n], life.lengths = events, [len(e.token_ids) for e in events]

@@ -15,7 +15,7 @@ FILE = "trace.jsonl"
 
 @dataclass
 class Life:
-    """A task: started by the policy (with its forecast and reason), first sample in a slot (began), last sample
+    """A task, of which S expected so much (a probability): started by the policy (with its forecast and reason), first sample in a slot (began), last sample
     complete (done), given to a judge, judged, over. slot_s: seconds that its samples held slots; end: kept (trained
     on), dropped (no gradient), surplus (complete, beyond k), aborted. Times that were not reached are None; replayed
     from the journal, there is no worker."""
@@ -23,6 +23,7 @@ class Life:
     n: int
     problem: str
     from_pool: bool
+    expected: float = 0.0
     start: float | None = None
     forecast: float = 0.0
     reason: str = ""
@@ -65,7 +66,7 @@ class Trace:
         rows.append(
             {
                 "step": step, "schedule": rl.schedule, "batch": rl.batch, "group": rl.group, "workers": len(workers),
-                "slots": workers[0].slots, "began": rounded(began), "ended": rounded(ended), "used": finish.used, "started": len(lives),
+                "slots": workers[0].slots, "max_tasks": rl.max_tasks_per_step, "judges": rl.judges, "began": rounded(began), "ended": rounded(ended), "used": finish.used, "started": len(lives),
                 "decode": [[[rows, admitted, rounded(s)] for rows, admitted, s in steps] for steps in decode_steps],
             }
         )  # fmt: skip
