@@ -128,6 +128,25 @@ def chat(
     start_chat(checkpoint, ask, temperature, max_tokens, seed, _console())
 
 
+@app.command()
+def generate(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint folder: Qwen2, Llama or MiMo", show_default=False)],
+    prompts: Annotated[Path, typer.Option(help="JSONL of {prompt}, {messages} or {token_ids}")],
+    max_tokens: Annotated[int, typer.Option(min=1)] = 256,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the most likely token")] = 0.0,
+    top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
+    seed: int = 0,
+    mtp: Annotated[int, typer.Option(min=0, help="Tokens that the MTP layers draft a step; the text is the same")] = 0,
+):
+    """Answer a file of prompts: JSONL on stdout in the same order, a summary on stderr."""
+    import json
+
+    from openmimo.infer.generate import generate_file
+
+    summary = generate_file(checkpoint, prompts, max_tokens, temperature, top_p, seed, mtp, sys.stdout)
+    print(json.dumps(summary), file=sys.stderr)
+
+
 def _console():
     from rich.console import Console
 
