@@ -15,6 +15,9 @@ app = typer.Typer(
     help="The MiMo-7B recipe, whole and runnable: from HTML to a reasoning model.",
 )  # fmt: skip
 
+mtp_app = typer.Typer(no_args_is_help=True, help="Multi-token prediction: more layers to draft with.")
+app.add_typer(mtp_app, name="mtp")
+
 RecipePath = Annotated[Path, typer.Argument(help="A recipe, for example recipes/tiny.toml", show_default=False)]
 Overrides = Annotated[
     Optional[list[str]], typer.Option("--set", help="Override a key: --set rl.steps=20 (repeatable)")  # noqa: UP045
@@ -77,6 +80,23 @@ def rl(
     from openmimo.alone import run_rl
 
     run_rl(source, problems, out, reward, recipe, overrides or (), _console())
+
+
+@mtp_app.command()
+def extend(
+    source: Source,
+    out: Out,
+    layers: Annotated[int, typer.Option(min=2, help="MTP layers in all")] = 3,
+    prompts: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="JSONL as for `generate`, or Problem rows [default: the run's training problems]"),
+    ] = None,
+    overrides: Overrides = None,
+):
+    """Copy the trained MTP layer, and tune the copies on the model's own text; all else is frozen, bit for bit."""
+    from openmimo.alone import run_extend
+
+    run_extend(source, out, layers, prompts, overrides or (), _console())
 
 
 @app.command("eval")

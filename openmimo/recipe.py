@@ -32,6 +32,7 @@ from openmimo.sections import (
     Sft,
     Tokenizer,
 )
+from openmimo.sections import Extend as Extend
 from openmimo.sections import Optim as Optim
 from openmimo.sections import Stage as Stage
 
