@@ -21,7 +21,14 @@ WHOLE = [LatexExtractionConfig(boxed_match_priority=0)]
 
 
 def verdict(answer: str, gold: str) -> str:
-    """Math-Verify's view of one pair; whatever it raises means that it cannot read one of the two."""
+    """Math-Verify's view of one pair. Where it cannot read the gold answer the text decides; whatever it raises on the
+    answer means that it cannot read that."""
+    try:
+        expected = parse(f"\\boxed{{{gold}}}", parsing_timeout=None, raise_on_error=True)
+    except Exception:  # sympy and its parsers raise anything at all on text that they do not know
+        expected = []
+    if not any(not isinstance(form, str) for form in expected):
+        return "right" if answer == gold else "wrong"
     try:
         given = parse(
             f"\\boxed{{{answer}}}",
@@ -31,11 +38,10 @@ def verdict(answer: str, gold: str) -> str:
             parsing_timeout=None,
             raise_on_error=True,
         )
-        expected = parse(f"\\boxed{{{gold}}}", parsing_timeout=None, raise_on_error=True)
-        if not given or not expected:
+        if not given:
             return "unparsable"
         return "right" if verify(expected, given, timeout_seconds=None, raise_on_error=True) else "wrong"
-    except Exception:  # sympy and its parsers raise anything at all on hostile text
+    except Exception:
         return "unparsable"
 
 
