@@ -24,7 +24,7 @@ import seccomp
 from landlock import checked, libc
 from namespaces import DEVICES, enter_namespaces
 
-SET_PDEATHSIG, SET_KEEPCAPS, SET_CHILD_SUBREAPER, SET_NO_NEW_PRIVS = 1, 8, 36, 38
+SET_PDEATHSIG, SET_DUMPABLE, SET_KEEPCAPS, SET_CHILD_SUBREAPER, SET_NO_NEW_PRIVS = 1, 4, 8, 36, 38
 CAP_DAC_READ_SEARCH = 2
 TASKS, OPEN_FILES, FILE_BYTES, STACK_BYTES = 64, 64, 16 << 20, 64 << 20
 
@@ -34,6 +34,15 @@ def stdlib():
     folders = [path for path in sys.path if os.path.isdir(path)]
     entries = [f"{folder}/{name}" for folder in folders for name in os.listdir(folder)]
     return [path for path in sys.path if os.path.isfile(path)] + [e for e in entries if not e.endswith("-packages")]
+
+
+def library_is_hidden():
+    """Whether the standard library lies below a folder that only its owner may enter, such as /root."""
+    folder, hidden = os.path.dirname(os.__file__), False
+    while folder != "/":
+        hidden |= not os.stat(folder).st_mode & 1
+        folder = os.path.dirname(folder)
+    return hidden
 
 
 class Walls:
@@ -64,6 +73,9 @@ class Walls:
         if self.uid is None and not self.in_namespaces:  # the limit counts all of this user's processes: leave room
             tasks = 2048 + sum(name.isdigit() for name in os.listdir("/proc"))
         self.tasks = tasks
+        self.keep = 0  # capabilities: others' files can be read where only so the library can
+        if self.uid is not None and not self.in_namespaces and library_is_hidden():
+            self.keep = 1 << CAP_DAC_READ_SEARCH
 
     def enter(self, folder, cpu_s, memory_mb, file_bytes):
         """In a fresh child: moves into `folder` and gives up everything else. cpu_s: for the whole process."""
@@ -73,18 +85,18 @@ class Walls:
         set_limit(resource.RLIMIT_AS, self.base_bytes + (memory_mb << 20))
         set_limit(resource.RLIMIT_FSIZE, file_bytes)
         set_limit(resource.RLIMIT_NPROC, self.tasks)
-        keep = 0
         if self.uid is not None:
             os.chown(folder, self.uid, self.uid)
-            keep = 1 << CAP_DAC_READ_SEARCH if self.ruleset else 0  # the library may lie below /root
-            if keep:
+            if self.keep:
                 libc.prctl(SET_KEEPCAPS, 1)
             os.setresgid(self.uid, self.uid, self.uid)
             os.setresuid(self.uid, self.uid, self.uid)  # drops all capabilities that are not kept
-        if self.uid is None or keep:
-            capabilities = (ctypes.c_uint32 * 6)(keep, keep, 0, 0, 0, 0)
+        if self.uid is None or self.keep:
+            capabilities = (ctypes.c_uint32 * 6)(self.keep, self.keep, 0, 0, 0, 0)
             checked(libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), capabilities))
-        if not self.in_namespaces:
+        if self.in_namespaces:
+            libc.prctl(SET_DUMPABLE, 1)  # so that the worker may read how much memory it holds
+        else:
             libc.prctl(SET_PDEATHSIG, signal.SIGKILL)
         if self.ruleset:
             landlock.restrict(self.ruleset)
