@@ -181,8 +181,8 @@ class StepPolicy:
 
     def forecast(self) -> float:
         """Valid so far + expected valid among the active."""
-        weight = self.batch / 4
-        return len(self.valid) + sum(side.expected(weight) for side in self.sides)
+        main, pool = self.sides
+        return len(self.valid) + main.expected(self.batch / 4) + pool.expected(self.batch / 4)
 
     def _rewards(self) -> list[Action]:
         """Rewards to begin now: all that wait, or one at a time; in rounds only after the last of the round."""

@@ -14,7 +14,7 @@ class Replica:
     """Times in seconds, progress in tokens. rates[a]: tokens a second of each sample when a are active."""
 
     __slots__ = (
-        "rates", "slots", "now", "token", "heap", "active", "waiting", "tasks", "left", "running", "held", "began",
+        "rates", "slots", "now", "token", "heap", "active", "waiting", "left", "running", "held", "began",
         "intervals", "gone", "stalled", "start_s", "version",
     )  # fmt: skip
 
@@ -24,7 +24,6 @@ class Replica:
         self.heap: list[tuple[float, int, float]] = []  # (token at which it leaves, task, length)
         self.active = self.version = 0
         self.waiting: deque[tuple[int, float]] = deque()
-        self.tasks: set[int] = set()
         self.left: dict[int, int] = {}  # samples of a task that are not complete
         self.running: dict[int, int] = {}
         self.held: dict[int, float] = {}  # slot-seconds of a task's samples
@@ -41,7 +40,6 @@ class Replica:
 
     def start(self, n: int, lengths: list[float], now: float) -> None:
         self.advance(now)
-        self.tasks.add(n)
         self.left[n], self.running[n], self.held[n] = len(lengths), 0, 0.0
         self.waiting.extend((n, length) for length in lengths)
         self._fill()
@@ -85,7 +83,6 @@ class Replica:
             if not self.left[n]:
                 complete.append((n, self.held.pop(n)))
                 self.intervals.append((self.began.pop(n), now))
-                self.tasks.discard(n)
                 del self.left[n], self.running[n]
         self._fill()
         return complete
@@ -93,7 +90,6 @@ class Replica:
     def abort(self, n: int, now: float) -> tuple[float, float]:
         """Drops a task; returns the slot-seconds and the tokens that were spent on it."""
         self.advance(now)
-        self.tasks.discard(n)
         tokens = sum(length - (end - self.token) for end, m, length in self.heap if m == n)
         running = self.running.pop(n)
         self.active -= running

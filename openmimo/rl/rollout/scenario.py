@@ -135,7 +135,7 @@ class World:
         self.scenario = scenario
         rng = np.random.default_rng([scenario.seed, 1])
         z, e = rng.standard_normal((2, scenario.problems))
-        self.log_median = np.log(scenario.lengths.median) + scenario.lengths.problem_sigma * z
+        self.median = (scenario.lengths.median * np.exp(scenario.lengths.problem_sigma * z)).tolist()
         self.keep = scenario.keep.of(z, e).tolist()
         self.chunks: dict[tuple[int, int], tuple] = {}
 
@@ -147,11 +147,12 @@ class World:
             rng = np.random.default_rng([self.scenario.seed, 2, step, chunk])
             shape = (self.CHUNK, self.scenario.group)
             spread = np.exp(self.scenario.lengths.sample_sigma * rng.standard_normal(shape))
-            self.chunks[step, chunk] = spread, rng.random(self.CHUNK).tolist()
+            self.chunks[step, chunk] = spread.tolist(), rng.random(self.CHUNK).tolist()
         spread, chance = self.chunks[step, chunk]
-        problem = int(task.problem)
-        lengths = np.minimum(np.exp(self.log_median[problem]) * spread[at], self.scenario.lengths.cap)
-        return Outcome(np.maximum(lengths, 1.0).tolist(), chance[at] < self.keep[problem], self.scenario.judge.group_s)
+        problem, cap = int(task.problem), self.scenario.lengths.cap
+        median = self.median[problem]
+        lengths = [min(max(1.0, median * x), cap) for x in spread[at]]
+        return Outcome(lengths, chance[at] < self.keep[problem], self.scenario.judge.group_s)
 
 
 def load_scenario(path: str | Path) -> Scenario:

@@ -96,6 +96,7 @@ class SimulatedStep:
         self.policy = StepPolicy(schedule, scenario.batch, tasks.expected, capacity, scenario.max_tasks_per_step)
         rates = [scenario.decode.rate(max(1, a)) for a in range(scenario.slots + 1)]
         self.replicas = [Replica(rates, scenario.slots, scenario.decode.start_s) for _ in range(scenario.replicas)]
+        self.load = [0] * scenario.replicas  # tasks on each
         self.now = scenario.overhead_s
         self.events: list[tuple] = []  # (time, order, replica and its version, or the task that is judged)
         self.order = 0
@@ -122,6 +123,7 @@ class SimulatedStep:
                             held, tokens = self.replicas[replica].abort(n, self.now)
                             self.aborted_slot_s += held
                             self.aborted_tokens += tokens
+                            self.load[replica] -= 1
                             touched.add(replica)
                     case Finish():
                         return action
@@ -145,8 +147,9 @@ class SimulatedStep:
 
     def _start(self, n: int) -> int:
         self.outcomes[n] = self.source.outcome(self.number, n, self.tasks[n])
-        index = min(range(len(self.replicas)), key=lambda i: len(self.replicas[i].tasks))
+        index = self.load.index(min(self.load))
         self.place[n] = index
+        self.load[index] += 1
         self.replicas[index].start(n, self.outcomes[n].lengths, self.now)
         return index
 
@@ -160,9 +163,12 @@ class SimulatedStep:
             replica = self.replicas[index]
             if replica.version != value:
                 continue
-            actions = []
-            for n, held in replica.leave(self.now):
+            actions, done = [], replica.leave(self.now)
+            while not done and (when := replica.next()) is not None and (not self.events or when < self.events[0][0]):
+                self.now, done = when, replica.leave(when)  # nothing else happens before
+            for n, held in done:
                 del self.place[n]
+                self.load[index] -= 1
                 self.complete.append(n)
                 self.slot_s += held
                 actions += self.policy.completed(n)
