@@ -1,6 +1,6 @@
 """An engine behind task numbers: samples wait here until a slot is free, whole groups come out with their times.
 
-feed = Feed(engine); feed.start(3, requests); while feed.busy: for done in feed.work(): ...
+feed = Feed(engine, slots=8); feed.start(3, requests); while feed.busy: for done in feed.work(): ...
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Done:
 class Feed:
     """Only as many samples are given to the engine as it has slots, so that who waits and who decodes is known here."""
 
-    def __init__(self, engine: Engine):
-        self.engine = engine
+    def __init__(self, engine: Engine, slots: int):
+        self.engine, self.slots = engine, slots
         self.waiting: deque[tuple[Place, Request]] = deque()
         self.places: dict[int, Place] = {}  # the engine's id -> whose sample
         self.parts: dict[int, dict[int, tuple[float, float, Event]]] = {}
@@ -60,7 +60,7 @@ class Feed:
     def work(self) -> list[Done]:
         """One step of the engine; the tasks that are complete with it."""
         now, admitted = time.monotonic(), 0
-        while self.waiting and len(self.places) < self.engine.slots:
+        while self.waiting and len(self.places) < self.slots:
             place, request = self.waiting.popleft()
             self.places[self.engine.add(request)] = place
             self.began[place] = now

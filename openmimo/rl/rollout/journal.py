@@ -46,7 +46,7 @@ class Journal:
         """The responses of task n of a step, if they were complete."""
         rows = self.known.get(("events", step, n))
         return rows and [
-            Event(0, unpacked(tokens, np.int32), unpacked(logprobs, np.float32), reason, step)
+            Event(0, unpacked(tokens, np.int32), unpacked(logprobs, np.float32), reason)
             for tokens, logprobs, reason in rows
         ]
 

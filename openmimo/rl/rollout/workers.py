@@ -31,16 +31,16 @@ class WorkerLost(Exception):
 
 
 class Local:
-    """An engine in this process, over the very model that is trained; it works while the driver waits."""
+    """An engine in this process; it works while the driver waits."""
 
     def __init__(self, model: Transformer, stop_ids: list[int], slots: int, vocab_size: int):
-        self.feed = Feed(Engine(model, stop_ids, slots, vocab_size))
+        self.feed = Feed(Engine(model, stop_ids, slots, vocab_size), slots)
         self.slots, self.tasks = slots, set()
 
     def update(self, state: dict[str, torch.Tensor], version: int) -> None:
-        """The model is the trainer's: only the version changes, and what an error left behind goes."""
+        """New weights, copied; what an error left behind goes."""
         self.feed.clear()
-        self.feed.engine.version = version
+        self.feed.engine.update_weights(state, version)
 
     def start(self, n: int, requests: list[Request]) -> None:
         self.feed.start(n, requests)
@@ -141,7 +141,7 @@ def serve(connection: Connection) -> None:
         while connection.poll(0 if feed and feed.busy else None):
             match connection.recv():
                 case ("engine", ModelConfig() as config, stop_ids, slots, vocab_size):
-                    feed = Feed(Engine(Transformer(config), stop_ids, slots, vocab_size))
+                    feed = Feed(Engine(Transformer(config), stop_ids, slots, vocab_size), slots)
                 case ("weights", state, version):
                     feed.clear()
                     feed.engine.update_weights(state, version)
