@@ -9,6 +9,7 @@ when its parent does, however that died. `python -m openmimo.rl.rollout.workers 
 from __future__ import annotations
 
 import os
+import pickle
 import socket
 import struct
 import subprocess
@@ -24,6 +25,7 @@ from openmimo.model.transformer import Transformer
 from openmimo.rl.rollout.feed import Done, Feed
 
 BEAT_S = 1.0
+LOADING_S = 60.0  # of silence that a new process may take before its first word
 
 
 class WorkerLost(Exception):
@@ -75,14 +77,14 @@ class Process:
         for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):  # a stopped process must not stop us
             ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", max(1, int(self.hang_s)), 0))
         self.connection = Connection(ours.detach())
-        self.heard = time.monotonic() + 60.0  # it loads torch first
+        self.heard = time.monotonic() + LOADING_S
         self._send(("engine", *self.made_of))
         if self.weights:
             self._send(("weights", *self.weights))
 
     def _send(self, message: tuple) -> None:
         try:
-            self.connection.send(message)
+            self.connection.send_bytes(pickle.dumps(message))  # `send` would share tensors by file descriptors
         except OSError:
             raise WorkerLost from None
 
@@ -104,7 +106,7 @@ class Process:
         done = []
         try:
             while self.connection.poll():
-                self.heard = max(self.heard, time.monotonic())
+                self.heard = time.monotonic()
                 what, value = self.connection.recv()
                 if what == "done":
                     done.append(value)
@@ -139,9 +141,10 @@ def serve(connection: Connection) -> None:
     beat = time.monotonic()
     while True:
         while connection.poll(0 if feed and feed.busy else None):
-            match connection.recv():
+            match pickle.loads(connection.recv_bytes()):
                 case ("engine", ModelConfig() as config, stop_ids, slots, vocab_size):
                     feed = Feed(Engine(Transformer(config), stop_ids, slots, vocab_size), slots)
+                    connection.send(("steps", []))  # here: from now on silence means something
                 case ("weights", state, version):
                     feed.clear()
                     feed.engine.update_weights(state, version)
