@@ -49,7 +49,7 @@ def measure(scenario: Scenario, seeds: range, names=tuple(SCHEDULES)) -> dict[st
 
 def fitted(scenario: Scenario, seeds: range) -> Scenario:
     """judge.group_s and overhead_s from two rows: naive's idle ratio, and how many static rollouts it lasts."""
-    for _ in range(5):
+    for _ in range(4):
         rows = measure(scenario, seeds, ("static", "naive"))
         naive, static = (rows[name]["seconds"] / scenario.steps for name in ("naive", "static"))
         busy = (1 - rows["naive"]["busy_idle_ratio"]) * naive

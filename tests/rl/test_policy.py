@@ -29,7 +29,7 @@ def play(schedule, batch, valid, seed, capacity=None, max_tasks=None, faults=0.0
     """Plays a step with events in an order by chance; returns (Finish, launches, policy). The order of completion and
     of verdicts, and lost engines and judges, are all drawn from `seed`; `valid(n)` is the group's outcome."""
     rng = random.Random(seed)
-    policy = StepPolicy(schedule, batch, lambda n: (n % 7 == 3, rates[n % 7 == 3]), capacity, max_tasks)
+    policy = StepPolicy(schedule, batch, lambda n: (n % 7 == 3, rates[n % 7 == 3]), 3, capacity, max_tasks)
     running, judging, launches, lost = [], [], [], {}
     actions = policy.begin()
     while True:
@@ -45,6 +45,10 @@ def play(schedule, batch, valid, seed, capacity=None, max_tasks=None, faults=0.0
                 case Finish():
                     assert not running and not judging, "what still ran was not aborted"
                     return action, launches, policy
+        if running and rng.random() < 0.5:  # samples complete one by one, in any order
+            more = policy.sampled(rng.choice(running))
+            running += [a.n for a in more]
+            launches += more
         events = [("completed", n) for n in running] + [("judged", n) for n in judging]
         assert events, "the policy waits for nothing"
         what, n = rng.choice(events)
@@ -88,7 +92,7 @@ def test_every_schedule_gives_the_same_batch(seed, batch, keep, capacity, faults
 
 def test_the_property_sees_a_rule_that_depends_on_the_order():
     """Negative control: what completes first gives another batch with another order."""
-    found = {play(FIRST_FINISHED, 6, lambda n: n % 3 != 0, seed, capacity=12)[0].batch for seed in range(20)}
+    found = {play(FIRST_FINISHED, 6, lambda n: n % 3 != 0, seed, capacity=36)[0].batch for seed in range(20)}
     assert len(found) > 5
 
 
@@ -107,7 +111,7 @@ def test_the_bias_meter_sees_a_rule_that_prefers_short_ones():
     rng, total = random.Random(0), 0.0
     for _ in range(20):
         lengths = [rng.lognormvariate(5, 1) for _ in range(128)]
-        policy = StepPolicy(FIRST_FINISHED, 16, lambda n: (False, 0.5), capacity=64)
+        policy = StepPolicy(FIRST_FINISHED, 16, lambda n: (False, 0.5), slots=64)
         running = [a.n for a in policy.begin()]
         finish = None
         while finish is None:
@@ -160,8 +164,8 @@ def test_static_is_one_round_of_which_all_is_kept():
 
 
 def test_the_forecast_by_hand():
-    """B = 4 at p = 0.5 with capacity 6. The prior weighs a quarter batch: 1 valid group."""
-    policy = StepPolicy(SCHEDULES["early"], 4, lambda n: (False, 0.5), capacity=6)
+    """B = 4 at p = 0.5 with six slots. The prior weighs a quarter batch: 1 valid group."""
+    policy = StepPolicy(SCHEDULES["early"], 4, lambda n: (False, 0.5), slots=6)
     first = policy.begin()
     assert starts(first) == [0, 1, 2, 3, 4, 5] and [a.forecast for a in first] == [0, 0.5, 1, 1.5, 2, 2.5]
     assert starts(policy.completed(2)) == [6]  # a place is free: 6 x 0.5 = 3 < 4
@@ -176,7 +180,7 @@ def test_the_forecast_by_hand():
 
 
 def test_main_set_and_pool_have_keep_rates_of_their_own():
-    policy = StepPolicy(SCHEDULES["early"], 8, lambda n: (n % 2 == 1, 0.5), capacity=4)
+    policy = StepPolicy(SCHEDULES["early"], 8, lambda n: (n % 2 == 1, 0.5), slots=4)
     actions_of(policy, "c0", "j+0", "c2", "j+2")
     main, pool = policy.sides
     assert main.expected(2.0) == pytest.approx(main.active * (2 + 2) / (2 / 0.5 + 2))
@@ -184,7 +188,7 @@ def test_main_set_and_pool_have_keep_rates_of_their_own():
 
 
 def test_synchronous_rewards_hold_up_the_starts():
-    policy = StepPolicy(SCHEDULES["continuous"], 4, lambda n: (False, 0.4), capacity=2)
+    policy = StepPolicy(SCHEDULES["continuous"], 4, lambda n: (False, 0.4), slots=2)
     assert starts(policy.begin()) == [0, 1]
     assert policy.completed(0) == [Judge(0)]  # a place is free, but nothing starts
     assert policy.completed(1) == []
@@ -194,9 +198,9 @@ def test_synchronous_rewards_hold_up_the_starts():
 
 
 def test_early_termination_waits_for_what_began_before_and_aborts_what_began_after():
-    policy = StepPolicy(SCHEDULES["early"], 2, lambda n: (False, 0.3), capacity=8)
+    policy = StepPolicy(SCHEDULES["early"], 2, lambda n: (False, 0.3), slots=8)
     assert len(starts(policy.begin())) == 7
-    assert actions_of(StepPolicy(SCHEDULES["early"], 2, lambda n: (False, 0.3), 8), "c4", "j+4") == []
+    assert actions_of(StepPolicy(SCHEDULES["early"], 2, lambda n: (False, 0.3), slots=8), "c4", "j+4") == []
     policy.completed(4), policy.judged(4, True), policy.completed(2)
     assert policy.judged(2, True) == [Abort(5), Abort(6)]  # two are valid: k <= 4, so 5 and 6 are void
     policy.completed(0), policy.judged(0, False), policy.completed(3), policy.judged(3, False)
@@ -206,7 +210,7 @@ def test_early_termination_waits_for_what_began_before_and_aborts_what_began_aft
 
 
 def test_async_drains_what_early_termination_aborts():
-    policy = StepPolicy(SCHEDULES["async"], 1, lambda n: (False, 0.3), capacity=4)
+    policy = StepPolicy(SCHEDULES["async"], 1, lambda n: (False, 0.3), slots=4)
     assert actions_of(policy, "c0", "j+0") == []
     for n in (1, 2, 3):
         policy.completed(n)
@@ -222,7 +226,7 @@ def test_after_max_tasks_the_batch_is_what_is_valid(name):
 
 
 def test_a_lost_task_starts_again_and_the_third_loss_stops_the_step():
-    policy = StepPolicy(SCHEDULES["early"], 2, lambda n: (False, 0.5), capacity=3)
+    policy = StepPolicy(SCHEDULES["early"], 2, lambda n: (False, 0.5), slots=3)
     policy.begin()
     assert [(a.n, a.reason) for a in policy.failed(1, "engine")] == [(1, "engine lost")]
     policy.completed(1)
@@ -230,3 +234,15 @@ def test_a_lost_task_starts_again_and_the_third_loss_stops_the_step():
     assert policy.failed(7, "engine") == []  # nobody's
     assert policy.failed(1, "judge") == [GiveUp(1, "judge")]
     assert policy.completed(0) == []
+
+
+def test_a_task_starts_as_soon_as_a_slot_is_free():
+    """Groups of 4 in 6 slots: two start, the third when three samples are complete, not when a whole task is."""
+    policy = StepPolicy(SCHEDULES["early"], 8, lambda n: (False, 0.5), group=4, slots=6)
+    assert starts(policy.begin()) == [0, 1]
+    assert policy.sampled(0) == [] and policy.sampled(1) == []
+    assert starts(policy.sampled(1)) == [2] and policy.outstanding == 3 + 2 + 4
+    assert starts(policy.failed(1, "engine")) == [1] and policy.outstanding == 3 + 4 + 4
+    assert policy.sampled(9) == []
+    policy.completed(0), policy.completed(1), policy.completed(2)
+    assert policy.outstanding == sum(policy.samples.values())

@@ -57,7 +57,7 @@ def test_a_replica_by_hand():
     replica.start(0, [4.0, 2.0], 0.0)
     replica.start(1, [1.0], 0.0)  # waits for a slot
     assert replica.next() == 4.0  # 2 tokens at half speed
-    assert replica.leave(4.0) == [] and replica.next() == 6.0  # task 1 came in: 1 token at half speed
+    assert replica.leave(4.0) == [(0, None)] and replica.next() == 6.0  # task 1 came in: 1 token at half speed
     assert replica.leave(6.0) == [(1, 2.0)] and replica.next() == 7.0  # alone: the last token in a second
     assert replica.leave(7.0) == [(0, 11.0)] and replica.next() is None  # slots held 7 + 4 seconds
     assert replica.busy() == 7.0
@@ -67,9 +67,9 @@ def test_an_aborted_task_frees_its_slots_and_is_not_busy_time():
     replica = Replica([1.0, 1.0, 0.5], slots=2, start_s=0.0)
     replica.start(0, [10.0], 0.0)
     replica.start(1, [3.0, 5.0], 0.0)
-    assert replica.abort(0, 2.0) == (2.0, 1.0)  # 2 slot-seconds, 1 token
+    assert replica.abort(0, 2.0) == (1, 2.0, 1.0)  # one sample, 2 slot-seconds, 1 token
     assert replica.next() == 2.0 + 2 / 0.5  # the second sample of task 1 came in, the first has 2 tokens to go
-    replica.leave(6.0)
+    assert replica.leave(6.0) == [(1, None)]
     assert replica.next() == 6.0 + 3.0 and replica.leave(9.0) == [(1, 6.0 + 7.0)]
     assert replica.busy() == 9.0
 
@@ -127,7 +127,7 @@ def test_other_tasks_are_other_batches():
 
 def test_the_bias_meter_of_a_simulated_run_and_of_its_control():
     rules = {"early": SCHEDULES["early"], "first": Schedule(stop="first_finished")}
-    scenario = scenario_of(steps=6, keep={"rate": 0.5})
+    scenario = scenario_of(steps=6, slots=32, keep={"rate": 0.5})
     meters = {}
     for name, measured in simulate(scenario, rules).items():
         steps = zip(measured.batches, measured.valids, measured.lengths, strict=True)

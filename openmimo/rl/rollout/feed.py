@@ -1,6 +1,6 @@
 """An engine behind task numbers: samples wait here until a slot is free, whole groups come out with their times.
 
-feed = Feed(engine, slots=8); feed.start(3, requests); while feed.busy: for done in feed.work(): ...
+feed = Feed(engine, slots=8); feed.start(3, requests); while feed.busy: partly, done = feed.work()
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ class Feed:
         for n in list(self.parts):
             self.abort(n)
 
-    def work(self) -> list[Done]:
-        """One step of the engine; the tasks that are complete with it."""
+    def work(self) -> tuple[list[int], list[Done]]:
+        """One step of the engine. Returns the task of each sample that is complete with it while others of its task
+        are not, and the tasks that are complete."""
         now, admitted = time.monotonic(), 0
         while self.waiting and len(self.places) < self.slots:
             place, request = self.waiting.popleft()
@@ -69,7 +70,7 @@ class Feed:
         events = self.engine.step()
         end = time.monotonic()
         self.steps.append((rows, admitted, end - now))
-        done = []
+        partly, done = [], []
         for event in events:
             if event.finish_reason is None:
                 continue
@@ -78,7 +79,9 @@ class Feed:
             if len(self.parts[n]) == self.sizes[n]:
                 began, ended, found = zip(*(part for _, part in sorted(self.parts.pop(n).items())), strict=True)
                 done.append(Done(n, list(found), list(began), list(ended)))
-        return done
+            else:
+                partly.append(n)
+        return partly, done
 
     def take_steps(self) -> list[tuple[int, int, float]]:
         """(rows, samples admitted, seconds) of the steps since the last call: what the simulator is calibrated with."""

@@ -68,17 +68,16 @@ class Driver:
         self.judged: queue.SimpleQueue[tuple] = queue.SimpleQueue()
         read, write = os.pipe()
         self.bell, self.ring = Connection(read, writable=False), write
-        slots = sum(worker.slots for worker in workers)
-        self.capacity = max(1, slots // rl.group)
+        self.slots = sum(worker.slots for worker in workers)
 
     def collect(self, number: int, tasks: Tasks, state: dict) -> Rollouts:
         """Rolls out step `number`. state: the weights, for engines in other processes."""
         rl, began = self.rl, time.monotonic()
         limit = rl.max_tasks_per_step
-        policy = StepPolicy(SCHEDULES[rl.schedule], rl.batch, tasks.expected, self.capacity, limit)
+        policy = StepPolicy(SCHEDULES[rl.schedule], rl.batch, tasks.expected, rl.group, self.slots, limit)
         step = Step(number, tasks, policy)
         for worker in self.workers:
-            worker.tasks.clear()
+            worker.left.clear()
             self._safely(worker, lambda worker=worker: worker.update(state, number), step)
         actions: list[Action] = policy.begin()
         while True:
@@ -102,8 +101,8 @@ class Driver:
             case Abort(n):
                 step.lives[n].end, step.lives[n].ended = "aborted", time.monotonic()
                 for worker in self.workers:
-                    if n in worker.tasks:
-                        worker.tasks.discard(n)
+                    if n in worker.left:
+                        del worker.left[n]
                         self._safely(worker, lambda worker=worker: worker.abort(n), step)
             case GiveUp(n, what):
                 raise UserError(
@@ -119,11 +118,11 @@ class Driver:
             step.events[n], life.lengths = events, [len(e.token_ids) for e in events]
             step.ready.append(("completed", n))
             return
-        index = min(range(len(self.workers)), key=lambda i: len(self.workers[i].tasks) / self.workers[i].slots)
+        index = min(range(len(self.workers)), key=lambda i: sum(self.workers[i].left.values()) / self.workers[i].slots)
         worker, life.worker = self.workers[index], index
         prompt, rl = self.prompts[task.problem], self.rl
         keys = [("rollout", step.number, n, sample) for sample in range(rl.group)]
-        worker.tasks.add(n)
+        worker.left[n] = rl.group
         requests = [Request(prompt, rl.max_tokens, key, seed=self.seed) for key in keys]
         self._safely(worker, lambda: worker.start(n, requests), step)
 
@@ -132,17 +131,18 @@ class Driver:
         while True:
             if step.ready:
                 what, n = step.ready.popleft()
-                return step.policy.completed(n) if what == "completed" else self._judged(step, n)
+                return self._judged(step, n) if what == "judged" else getattr(step.policy, what)(n)
             while not self.judged.empty():
                 self._take_judged(step)
             for worker in self.workers:
-                if isinstance(worker, Process):
-                    for done in self._safely(worker, worker.receive, step) or []:
-                        self._take_done(step, worker, done)
-            working = [w for w in self.workers if isinstance(w, Local) and w.feed.busy]
-            for worker in working:
-                for done in worker.feed.work():
+                partly, complete = self._safely(worker, worker.receive, step) or ([], [])
+                for n in partly:
+                    if n in worker.left:
+                        worker.left[n] -= 1
+                        step.ready.append(("sampled", n))
+                for done in complete:
                     self._take_done(step, worker, done)
+            working = any(isinstance(w, Local) and w.feed.busy for w in self.workers)
             if not step.ready and not working:
                 wait([self.bell, *(w.connection for w in self.workers if isinstance(w, Process))], LOOK_S)
 
@@ -151,16 +151,16 @@ class Driver:
         try:
             return do()
         except WorkerLost:
-            lost = sorted(worker.tasks)
+            lost = sorted(worker.left)
             worker.restart()
             for n in lost:
                 for action in step.policy.failed(n, "engine"):
                     self._carry_out(step, action)
 
     def _take_done(self, step: Step, worker: Local | Process, done: Done) -> None:
-        if done.n not in worker.tasks:
-            return  # aborted meanwhile, or of a step before
-        worker.tasks.discard(done.n)
+        if done.n not in worker.left:
+            return  # aborted meanwhile
+        del worker.left[done.n]
         self.journal.write_events(step.number, done.n, done.events)
         step.events[done.n] = done.events
         life = step.lives[done.n]

@@ -109,24 +109,27 @@ class Side:
 
 class StepPolicy:
     """One step. expected: n -> (from the pool?, forecast of the probability that n is valid, from S alone, > 0).
-    capacity: tasks that engines generate at once; more are not started where the schedule is continuous, since they
-    would only wait, and later the forecast knows more. max_tasks: of the step, 8 batches where not given."""
+    group: samples of a task; slots: samples that engines generate at once. Where the schedule is continuous, a task
+    starts when a slot is free and not before: it would only wait, and later the forecast knows more. max_tasks: of the
+    step, 8 batches where not given."""
 
     def __init__(
         self,
         schedule: Schedule,
         batch: int,
         expected: Callable[[int], tuple[bool, float]],
-        capacity: int | None = None,
+        group: int = 1,
+        slots: int | None = None,
         max_tasks: int | None = None,
     ):
-        assert batch > 0 and (capacity is None or capacity > 0)
+        assert batch > 0 and group > 0 and (slots is None or slots > 0)
         self.schedule, self.batch, self.forecast_of = schedule, batch, expected
         self.limit = batch if not schedule.dynamic else max_tasks or TASKS_A_BATCH * batch
-        self.capacity = capacity or self.limit
-        self.started = 0
+        self.group, self.slots = group, slots or self.limit * group
+        self.started = self.outstanding = 0  # tasks; samples that are started and not complete
         self.sides = (Side(), Side())
         self.generating: dict[int, tuple[bool, float]] = {}
+        self.samples: dict[int, int] = {}  # of a task that is generating, those not complete
         self.unjudged: dict[int, tuple[bool, float]] = {}  # complete, or being judged
         self.queue: deque[int] = deque()  # complete, waiting for the one reward at a time
         self.judging = 0
@@ -141,10 +144,19 @@ class StepPolicy:
         """The first actions."""
         return self._starts()
 
+    def sampled(self, n: int) -> list[Action]:
+        """One more sample of n is complete, and not the last: a slot is free."""
+        if self.over or n not in self.generating or self.samples[n] <= 1:
+            return []
+        self.samples[n] -= 1
+        self.outstanding -= 1
+        return self._starts() if self.schedule.continuous else []
+
     def completed(self, n: int) -> list[Action]:
         """All samples of n are generated."""
         if self.over or n not in self.generating:
             return []
+        self.outstanding -= self.samples.pop(n)
         self.unjudged[n] = self.generating.pop(n)
         self.queue.append(n)
         return self._rewards() + self._starts()
@@ -177,7 +189,11 @@ class StepPolicy:
         if self.losses[n, what] >= MAX_LOSSES:
             self.over = True
             return [GiveUp(n, what)]
-        return [Judge(n)] if n in self.unjudged else [Start(n, self.forecast(), f"{what} lost")]
+        if n in self.unjudged:
+            return [Judge(n)]
+        self.outstanding += self.group - self.samples[n]
+        self.samples[n] = self.group
+        return [Start(n, self.forecast(), f"{what} lost")]
 
     def forecast(self) -> float:
         """Valid so far + expected valid among the active."""
@@ -203,7 +219,7 @@ class StepPolicy:
         elif self.schedule.async_reward or not self.judging:
             while (
                 self.started < self.limit
-                and len(self.generating) < self.capacity
+                and self.outstanding < self.slots
                 and (forecast := self.forecast()) < self.batch
             ):
                 actions.append(self._start("forecast below the batch", forecast))
@@ -213,7 +229,8 @@ class StepPolicy:
         n = self.started
         action = Start(n, self.forecast() if forecast is None else forecast, reason)
         side, expected = self.forecast_of(n)
-        self.generating[n] = side, expected
+        self.generating[n], self.samples[n] = (side, expected), self.group
+        self.outstanding += self.group
         self.sides[side].active += 1
         self.sides[side].active_sum += expected
         self.verdicts.append(None)
@@ -233,7 +250,9 @@ class StepPolicy:
 
     def _abort(self, n: int) -> Abort:
         held = self.generating.pop(n, None)
-        if held is None:
+        if held:
+            self.outstanding -= self.samples.pop(n)
+        else:
             held = self.unjudged.pop(n)
             if n in self.queue:
                 self.queue.remove(n)

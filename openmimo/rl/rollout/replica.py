@@ -66,10 +66,11 @@ class Replica:
             return None
         return max(self.now, self.stalled) + max(0.0, heap[0][0] - self.token) / self.rates[self.active]
 
-    def leave(self, now: float) -> list[tuple[int, float]]:
-        """At the time of `next`: samples leave, waiting ones enter. Returns the complete tasks with their slot-seconds."""
+    def leave(self, now: float) -> list[tuple[int, float | None]]:
+        """At the time of `next`: samples leave, waiting ones enter. Returns the task of each sample, with the
+        slot-seconds of the task where it was its last."""
         self.advance(now)
-        complete = []
+        leaving = []
         heap, gone = self.heap, self.gone
         limit = self.token = max(self.token, heap[0][0])
         while heap and heap[0][0] <= limit:
@@ -80,15 +81,17 @@ class Replica:
             self.running[n] -= 1
             self.held[n] += now
             self.left[n] -= 1
-            if not self.left[n]:
-                complete.append((n, self.held.pop(n)))
+            if self.left[n]:
+                leaving.append((n, None))
+            else:
+                leaving.append((n, self.held.pop(n)))
                 self.intervals.append((self.began.pop(n), now))
                 del self.left[n], self.running[n]
         self._fill()
-        return complete
+        return leaving
 
-    def abort(self, n: int, now: float) -> tuple[float, float]:
-        """Drops a task; returns the slot-seconds and the tokens that were spent on it."""
+    def abort(self, n: int, now: float) -> tuple[int, float, float]:
+        """Drops a task; returns its samples that were not complete, the slot-seconds and the tokens spent on it."""
         self.advance(now)
         tokens = sum(length - (end - self.token) for end, m, length in self.heap if m == n)
         running = self.running.pop(n)
@@ -97,10 +100,10 @@ class Replica:
         if len(self.waiting) and any(m == n for m, _ in self.waiting):
             self.waiting = deque(item for item in self.waiting if item[0] != n)
         self.gone.add(n)
-        self.left.pop(n)
+        left = self.left.pop(n)
         self.began.pop(n, None)
         self._fill()
-        return held, tokens
+        return left, held, tokens
 
     def busy(self) -> float:
         """Seconds in which it worked on a task that was completed: the union of their intervals."""

@@ -92,11 +92,11 @@ class SimulatedStep:
 
     def __init__(self, scenario: Scenario, schedule: Schedule, number: int, tasks: Tasks, source: Source):
         self.scenario, self.number, self.tasks, self.source = scenario, number, tasks, source
-        capacity = max(1, scenario.replicas * scenario.slots // scenario.group)
-        self.policy = StepPolicy(schedule, scenario.batch, tasks.expected, capacity, scenario.max_tasks_per_step)
+        slots, limit = scenario.replicas * scenario.slots, scenario.max_tasks_per_step
+        self.policy = StepPolicy(schedule, scenario.batch, tasks.expected, scenario.group, slots, limit)
         rates = [scenario.decode.rate(max(1, a)) for a in range(scenario.slots + 1)]
         self.replicas = [Replica(rates, scenario.slots, scenario.decode.start_s) for _ in range(scenario.replicas)]
-        self.load = [0] * scenario.replicas  # tasks on each
+        self.load = [0] * scenario.replicas  # samples on each, not complete
         self.now = scenario.overhead_s
         self.events: list[tuple] = []  # (time, order, replica and its version, or the task that is judged)
         self.order = 0
@@ -120,10 +120,10 @@ class SimulatedStep:
                         self.to_judge.append(n)
                     case Abort(n):
                         if (replica := self.place.pop(n, None)) is not None:
-                            held, tokens = self.replicas[replica].abort(n, self.now)
+                            left, held, tokens = self.replicas[replica].abort(n, self.now)
                             self.aborted_slot_s += held
                             self.aborted_tokens += tokens
-                            self.load[replica] -= 1
+                            self.load[replica] -= left
                             touched.add(replica)
                     case Finish():
                         return action
@@ -149,7 +149,7 @@ class SimulatedStep:
         self.outcomes[n] = self.source.outcome(self.number, n, self.tasks[n])
         index = self.load.index(min(self.load))
         self.place[n] = index
-        self.load[index] += 1
+        self.load[index] += self.scenario.group
         self.replicas[index].start(n, self.outcomes[n].lengths, self.now)
         return index
 
@@ -163,12 +163,13 @@ class SimulatedStep:
             replica = self.replicas[index]
             if replica.version != value:
                 continue
-            actions, done = [], replica.leave(self.now)
-            while not done and (when := replica.next()) is not None and (not self.events or when < self.events[0][0]):
-                self.now, done = when, replica.leave(when)  # nothing else happens before
-            for n, held in done:
-                del self.place[n]
+            actions = []
+            for n, held in replica.leave(self.now):
                 self.load[index] -= 1
+                if held is None:
+                    actions += self.policy.sampled(n)
+                    continue
+                del self.place[n]
                 self.complete.append(n)
                 self.slot_s += held
                 actions += self.policy.completed(n)

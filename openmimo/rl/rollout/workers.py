@@ -37,7 +37,8 @@ class Local:
 
     def __init__(self, model: Transformer, stop_ids: list[int], slots: int, vocab_size: int):
         self.feed = Feed(Engine(model, stop_ids, slots, vocab_size), slots)
-        self.slots, self.tasks = slots, set()
+        self.slots = slots
+        self.left: dict[int, int] = {}  # samples that are not complete, of each task it was given
 
     def update(self, state: dict[str, torch.Tensor], version: int) -> None:
         """New weights, copied; what an error left behind goes."""
@@ -49,6 +50,10 @@ class Local:
 
     def abort(self, n: int) -> None:
         self.feed.abort(n)
+
+    def receive(self) -> tuple[list[int], list[Done]]:
+        """One step of the engine, see `Feed.work`."""
+        return self.feed.work() if self.feed.busy else ([], [])
 
     def take_steps(self) -> list:
         return self.feed.take_steps()
@@ -63,7 +68,8 @@ class Process:
     def __init__(self, model: Transformer, stop_ids: list[int], slots: int, vocab_size: int, hang_s: float = 60.0):
         """hang_s: seconds of silence, while it has tasks, after which it counts as lost."""
         self.made_of = (model.config, stop_ids, slots, vocab_size)
-        self.slots, self.hang_s, self.tasks = slots, hang_s, set()
+        self.slots, self.hang_s = slots, hang_s
+        self.left: dict[int, int] = {}  # as in Local
         self.steps: list = []
         self.weights: tuple | None = None
         self._begin()
@@ -94,29 +100,30 @@ class Process:
         self._send(("weights", *self.weights))
 
     def start(self, n: int, requests: list[Request]) -> None:
-        if not self.tasks:
+        if not self.left:
             self.heard = max(self.heard, time.monotonic())
         self._send(("start", n, requests))
 
     def abort(self, n: int) -> None:
         self._send(("abort", n))
 
-    def receive(self) -> list[Done]:
-        """The tasks that are complete. Raises WorkerLost when the process is gone, or silent for too long."""
-        done = []
+    def receive(self) -> tuple[list[int], list[Done]]:
+        """As `Feed.work`. Raises WorkerLost when the process is gone, or silent for too long."""
+        partly, done = [], []
         try:
             while self.connection.poll():
                 self.heard = time.monotonic()
                 what, value = self.connection.recv()
-                if what == "done":
-                    done.append(value)
+                if what == "work" and value[0] == self.weights[1]:  # else of a step that is over
+                    partly += value[1]
+                    done += value[2]
                 elif what == "steps":
                     self.steps += value
         except (OSError, EOFError):
             raise WorkerLost from None
-        if self.tasks and not done and time.monotonic() - self.heard > self.hang_s:
+        if self.left and time.monotonic() - self.heard > self.hang_s:
             raise WorkerLost
-        return done
+        return partly, done
 
     def take_steps(self) -> list:
         steps, self.steps = self.steps, []
@@ -125,7 +132,7 @@ class Process:
     def restart(self) -> None:
         """A new process in the place of a lost one, with the same weights and no tasks."""
         self.close()
-        self.tasks = set()
+        self.left = {}
         self._begin()
 
     def close(self) -> None:
@@ -138,7 +145,7 @@ def serve(connection: Connection) -> None:
     """The child: one engine, until the parent is gone."""
     torch.set_num_threads(1)
     feed: Feed | None = None
-    beat = time.monotonic()
+    beat, version = time.monotonic(), -1
     while True:
         while connection.poll(0 if feed and feed.busy else None):
             match pickle.loads(connection.recv_bytes()):
@@ -152,8 +159,9 @@ def serve(connection: Connection) -> None:
                     feed.start(n, requests)
                 case ("abort", n):
                     feed.abort(n)
-        for done in feed.work():
-            connection.send(("done", done))
+        partly, done = feed.work()
+        if partly or done:
+            connection.send(("work", (version, partly, done)))
         if time.monotonic() - beat > BEAT_S or not feed.busy:
             beat = time.monotonic()
             connection.send(("steps", feed.take_steps()))
