@@ -22,6 +22,7 @@ from pathlib import Path
 
 import torch
 
+from openmimo.infer.draft import MTPDrafter
 from openmimo.infer.engine import Engine, Request, generate
 from openmimo.model.config import ModelConfig
 from openmimo.model.hub import save_checkpoint
@@ -81,9 +82,10 @@ def make_model(prompts: list[tuple[int, ...]]) -> Transformer:
 
 def ours(model: Transformer, prompts: list[tuple[int, ...]], mtp: int = 0) -> tuple[list[list[int]], dict]:
     """Our greedy tokens and the engine's counts of drafts."""
-    engine = Engine(model, [], 64, model.config.vocab_size, **({"mtp": mtp} if mtp else {}))
+    drafter = MTPDrafter(mtp) if mtp else None
+    engine = Engine(model, [], 64, model.config.vocab_size, drafter=drafter)
     events = generate(engine, [Request(p, TOKENS, temperature=0.0) for p in prompts])
-    return [e.token_ids for e in events], engine.drafts if mtp else {}
+    return [e.token_ids for e in events], drafter.counts if drafter else {}
 
 
 def transformers_tokens(folder: Path, prompts: list[tuple[int, ...]]) -> list[list[int]]:

@@ -49,7 +49,8 @@ def generate_file(
                 written, tokens = written + 1, tokens + len(event.token_ids)
             count.show(written + len(done))
     out.flush()
-    return {"rows": len(requests), "tokens": tokens}
+    counts = engine.drafter.counts if engine.drafter else {"drafted": [], "accepted": []}
+    return {"rows": len(requests), "tokens": tokens} | counts
 
 
 def check_row(row: Any, where: str) -> tuple[str, Any]:

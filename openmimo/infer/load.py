@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from openmimo.errors import UserError
+from openmimo.infer.draft import MTPDrafter, check_drafts
 from openmimo.infer.engine import Engine
 from openmimo.model.hub import load_checkpoint, read_json
 from openmimo.model.tokenizer import Tokenizer
@@ -20,22 +20,13 @@ def load_engine(checkpoint: Path, slots: int, mtp: int = 0) -> tuple[Engine, Tok
     bare = (checkpoint / "config.json").is_file() and not any(checkpoint.glob("tokenizer*"))
     tokenizer = None if bare else Tokenizer.load(checkpoint)
     model = load_checkpoint(checkpoint)
-    check_drafts(model.config.mtp_layers, model.config.mtp_mode, mtp, str(checkpoint))
+    check_drafts(model.config, mtp, str(checkpoint))
     vocabulary = model.config.vocab_size if tokenizer is None else tokenizer.vocab_size
-    engine = Engine(model, end_ids(checkpoint, tokenizer), slots, min(vocabulary, model.config.vocab_size))
+    engine = Engine(
+        model, end_ids(checkpoint, tokenizer), slots, min(vocabulary, model.config.vocab_size),
+        decode=None if tokenizer is None else tokenizer.decode, drafter=MTPDrafter(mtp) if mtp else None,
+    )  # fmt: skip
     return engine, tokenizer
-
-
-def check_drafts(layers: int, mode: str, mtp: int, where: str) -> None:
-    """Raises UserError where a model cannot draft `mtp` tokens: `parallel` needs a layer for each, `chained` can run its
-    last layer again on its own output."""
-    if mtp < 0 or (mtp and not layers):
-        raise UserError(f"{where}: {mtp} drafts asked for, it has {layers} MTP layers; use --mtp 0")
-    if mtp > layers and mode == "parallel":
-        raise UserError(
-            f"{where}: {mtp} drafts asked for, it has {layers} MTP layer(s) trained to draft in parallel; "
-            f"use --mtp {layers}, or `openmimo mtp extend --layers {mtp}`"
-        )
 
 
 def end_ids(checkpoint: Path, tokenizer: Tokenizer | None) -> list[int]:

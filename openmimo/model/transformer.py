@@ -69,15 +69,16 @@ class Transformer(nn.Module):
         return self.model.norm(hidden) if self.config.mtp_hidden == "post_norm" else hidden
 
     def mtp(
-        self, depth: int, hidden: Tensor, later_ids: Tensor, positions: Tensor, mask: Tensor | None, cache=None
+        self, depth: int, hidden: Tensor, later_ids: Tensor, positions: Tensor, mask=None, cache=None, rope=None
     ) -> Tensor:
         """Output (B, T, D) of MTP block `depth` (0-based), for `lm_head`. hidden: `mtp_tap` of the main model's, or in
-        `chained` mode the output of the block before; later_ids (B, T): at t the token at t + depth + 1."""
+        `chained` mode the output of the block before; later_ids (B, T): at t the token at t + depth + 1; mask, cache
+        and rope as in `forward` (a cache of the MTP blocks alone)."""
         token = self.model.embed_tokens(later_ids)
         if self.config.mtp_first == "masked":
             token = token.masked_fill((positions == 0)[..., None], 0.0)
-        rope = rope_tables(positions, self.config.head_dim, self.rope_base)
-        return self.model.mtp_layers[depth](hidden, token, rope, mask, cache, self.config.layers + depth)
+        rope = rope or rope_tables(positions, self.config.head_dim, self.rope_base)
+        return self.model.mtp_layers[depth](hidden, token, rope, mask, cache, depth)
 
     def mtp_logits(self, hidden: Tensor, ids: Tensor, positions: Tensor, mask: Tensor | None) -> list[Tensor]:
         """Logits (B, T, V) of every MTP block over whole rows `ids`, the true tokens given [R 2.2]: block i at t

@@ -122,7 +122,10 @@ def test_logprobs(client, expected):
 
 def test_seeds(client):
     how = {"model": "tiny", "messages": CHAT, "max_tokens": 16}
-    texts = [client.chat.completions.create(**how, **s).choices[0].message.content for s in ({"seed": 1}, {"seed": 1}, {}, {})]
+    texts = [
+        client.chat.completions.create(**how, **s).choices[0].message.content
+        for s in ({"seed": 1}, {"seed": 1}, {}, {})
+    ]
     assert texts[0] == texts[1] and len(set(texts)) == 3
 
 
