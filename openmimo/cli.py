@@ -167,6 +167,21 @@ def generate(
     print(json.dumps(summary), file=sys.stderr)
 
 
+@app.command()
+def serve(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint folder: Qwen2, Llama or MiMo", show_default=False)],
+    host: str = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes any free one")] = 8000,
+    name: Annotated[Optional[str], typer.Option(help="The model's name [default: the folder's]")] = None,  # noqa: UP045
+    slots: Annotated[int, typer.Option(min=1, help="Responses decoded side by side")] = 64,
+    mtp: Annotated[int, typer.Option(min=0, help="Tokens that the MTP layers draft a step; the text is the same")] = 0,
+):
+    """Serve a checkpoint to OpenAI's clients: chat and completions, /health, /metrics."""
+    from openmimo.infer.serve import serve as start_server
+
+    start_server(checkpoint, host, port, name, slots, mtp, _console())
+
+
 def _console():
     from rich.console import Console
 

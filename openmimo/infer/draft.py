@@ -143,7 +143,9 @@ class MTPDrafter:
             first = max(0, own.known - depths)
             out = None
             for depth in range(depths):
-                out, _ = self._run(depth, [View(s.tokens[depth + 1 :], s.row)], [first], [PIECE], [s], out if chained else None)
+                out, _ = self._run(
+                    depth, [View(s.tokens[depth + 1 :], s.row)], [first], [PIECE], [s], out if chained else None
+                )
             own.known = first + PIECE + 1
 
     def _draft(self, work: list[tuple[Sequence, Slots]], k: int) -> None:

@@ -3,12 +3,13 @@
 import io
 import json
 import shutil
+import sys
 
 import pytest
 import torch
-from conftest import openmimo
 from miniature import CONFIG, VOCABULARY, checkpoint_folder
 
+from openmimo import cli
 from openmimo.errors import UserError
 from openmimo.infer.engine import Request, generate
 from openmimo.infer.generate import generate_file
@@ -138,14 +139,23 @@ def test_a_bad_file_or_option_is_named(folder, tmp_path, text, mtp, reason):
         generate_file(folder, path, 5, 1.0, 1.0, 0, mtp, io.StringIO())
 
 
-def test_the_command(folder, tmp_path):
+def test_the_command(folder, tmp_path, monkeypatch, capsys):
+    """JSONL on stdout, the summary in the last line on stderr; a bad row is one line and exit code 2."""
     path = tmp_path / "prompts.jsonl"
-    path.write_text('{"prompt": "2 + 2"}\n')
-    found = openmimo("generate", folder, "--prompts", path, "--max-tokens", 5, "--seed", 1)
-    assert found.returncode == 0, found.stderr
-    assert 1 <= len(json.loads(found.stdout)["token_ids"]) <= 5
-    assert json.loads(found.stderr.splitlines()[-1])["rows"] == 1
-    path.write_text('{"prompt": "2 + 2"}\n{}\n')
-    found = openmimo("generate", folder, "--prompts", path)
-    assert found.returncode == 2 and found.stdout == "" and found.stderr.count("\n") == 1
-    assert found.stderr.startswith("openmimo: ") and "prompts.jsonl:2: a row is an object" in found.stderr
+
+    def call(text, *more):
+        path.write_text(text)
+        argv = ["openmimo", "generate", folder, "--prompts", path, "--max-tokens", 5, "--seed", 1, *more]
+        monkeypatch.setattr(sys, "argv", [str(a) for a in argv])
+        with pytest.raises(SystemExit) as leave:
+            cli.main()
+        return leave.value.code, *capsys.readouterr()
+
+    code, out, err = call('{"prompt": "2 + 2"}\n{"prompt": "3"}\n', "--mtp", 1)
+    assert code == 0 and all(1 <= len(json.loads(line)["token_ids"]) <= 5 for line in out.splitlines())
+    summary = json.loads(err.splitlines()[-1])
+    assert summary["rows"] == 2 == len(out.splitlines()) and summary["drafted"][0] >= summary["accepted"][0] >= 0
+    assert call('{"prompt": "2 + 2"}\n{"prompt": "3"}\n')[1] == out  # the text is the same without MTP
+    code, out, err = call('{"prompt": "2 + 2"}\n{}\n')
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("openmimo: ") and "prompts.jsonl:2: a row is an object" in err

@@ -11,9 +11,12 @@ import openai
 import pytest
 import uvicorn
 from miniature import CONFIG, checkpoint_folder
+from rich.console import Console
 
+from openmimo.errors import UserError
 from openmimo.infer.engine import Event, Request, generate
 from openmimo.infer.load import load_engine
+from openmimo.infer.serve import serve
 from openmimo.infer.server import app_of
 from openmimo.infer.speech import Speech, split_reasoning
 from openmimo.model.tokenizer import Tokenizer
@@ -193,9 +196,10 @@ def until(condition, seconds: float = 60) -> bool:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_hangs_up_frees_its_slots(server, client, stream):
-    """Five long answers on four slots; the client leaves in the middle."""
+def test_a_client_that_hangs_up_frees_its_slots(server, client, stream, monkeypatch):
+    """Five answers without an end on four slots; the client leaves in the middle."""
     url, app = server
+    monkeypatch.setattr(app.state.service.loop.engine, "stop_ids", frozenset())
     loop, aborted = app.state.service.loop, metric(url, 'openmimo_requests_total{end="abort"}')
     body = {"model": "tiny", "prompt": [40, 41], "max_tokens": 4000, "n": 5, "stream": stream, "seed": 0}
     host, port = url.removeprefix("http://").split(":")
@@ -205,7 +209,7 @@ def test_a_client_that_hangs_up_frees_its_slots(server, client, stream):
         connection.sendall(head + raw)
         if stream:
             assert b"200 OK" in connection.recv(4096)
-        assert until(lambda: loop.counts["prompt_tokens"] and metric(url, "openmimo_requests_active") > 0)
+        assert until(lambda: metric(url, "openmimo_requests_active") == 5)
     assert until(lambda: metric(url, "openmimo_requests_active") == 0)
     assert metric(url, 'openmimo_requests_total{end="abort"}') > aborted
     assert until(lambda: not loop.engine.busy)
@@ -233,6 +237,13 @@ def test_an_engine_that_fails_says_so(folder):
             found = client.post("/v1/completions", json={"model": "tiny", "prompt": "2"})
             assert found.status_code == 500 and "ZeroDivisionError" in found.json()["error"]["message"]
         assert client.get("/health").status_code == 503
+
+
+@pytest.mark.parametrize("port", ["taken", 70_000])
+def test_a_port_that_cannot_be_had_is_a_user_error(folder, server, port):
+    port = int(server[0].rsplit(":", 1)[1]) if port == "taken" else port
+    with pytest.raises(UserError, match="cannot listen on 127.0.0.1"):
+        serve(folder, "127.0.0.1", port, None, 1, 0, Console(quiet=True))
 
 
 # Reasoning and answer
