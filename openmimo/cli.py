@@ -90,7 +90,9 @@ def rl(
     if context.invoked_subcommand:
         return
     if source is None or problems is None:
-        raise UserError(f"rl: the option {'--from' if source is None else '--problems'} is missing; see `openmimo rl --help`")
+        raise UserError(
+            f"rl: the option {'--from' if source is None else '--problems'} is missing; see `openmimo rl --help`"
+        )
     from openmimo.alone import run_rl
 
     run_rl(source, problems, out, reward, difficulty, recipe, overrides or (), _console())

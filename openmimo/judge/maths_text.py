@@ -73,6 +73,7 @@ def says_more(answer: str, gold: str) -> bool:
 def normal(text: str) -> str:
     """One spelling for what is plainly the same text. Blanks go, but not between digits: `1 2` is not 12."""
     text = re.sub(r"(?<=\d)(?:,\\!|\\!,|\{,\}|\\!)(?=\d)", "", bare(text)).replace(r"\!", "")
+    text = re.sub(r"\\[hv]?phantom\s*(?:\{[^{}]*\}|.)", " ", text)
     text = BLANKS.sub(lambda match: match[0] if match[0] == r"\\" else " ", text)
     text = re.sub(r"\\[dt]frac(?![A-Za-z])", r"\\frac", text)
     text = re.sub(r"\\frac\s*(\\[A-Za-z]+|\w)\s*(\\[A-Za-z]+|\w)", r"\\frac{\1}{\2}", text)
@@ -83,7 +84,7 @@ def normal(text: str) -> str:
     if re.fullmatch(r"(?:\\\$)?[+-]?\d{1,3}(?:,\d{3})+\.\d+", text.strip()):
         text = text.replace(",", "")
     text = re.sub(r"[ \t]+", " ", text).strip()
-    return re.sub(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])", "", text)
+    return re.sub(r"(?<![A-Za-z0-9]) (?!(?<=\d, )\d{3}(?!\d))| (?![A-Za-z0-9])", "", text)  # `81, 256` is no number
 
 
 def bare(text: str) -> str:

@@ -34,7 +34,9 @@ def tabulate(rollouts: Sequence[Path], problems: Path | None, out: Path, console
             known = {p.id: [t.id for t in p.tests] for p in read_problems(problems, judge) if p.tests}
     rows = [row for path in rollouts for row in read_verdicts(path, known)]
     if not rows:
-        raise UserError(f"{rollouts[0]}: there are no verdicts of code problems; give rollouts whose programs were judged")
+        raise UserError(
+            f"{rollouts[0]}: there are no verdicts of code problems; give rollouts whose programs were judged"
+        )
     table = DifficultyTable.build(stand_ins(rows, known), rows)
     table.save(out)
     show(table, len(rows), out, console)
@@ -62,7 +64,9 @@ def by_place(data: dict[str, Any], known: Tests | None, where: str) -> Rollout:
     if known is None:
         raise UserError(f"{where}: this row's tests are known by their place alone; give the problems with --problems")
     if task not in known or not isinstance(tests, list) or len(tests) > len(known[task]):
-        raise UserError(f"{where}: {task!r} with these tests is not in the file of problems; give the one it was judged on")
+        raise UserError(
+            f"{where}: {task!r} with these tests is not in the file of problems; give the one it was judged on"
+        )
     verdicts = [TestVerdict(test, one["verdict"]) for test, one in zip(known[task], tests, strict=False)]
     return Rollout(task, "", 0, 0, 0, 0, [], [], "stop", verdicts=verdicts)
 
