@@ -192,6 +192,29 @@ def judge_run(
         raise typer.Exit(1)  # some tests were not judged, by our fault
 
 
+@judge_app.command("serve")
+def judge_serve(
+    host: Annotated[str, typer.Option(help="Bind where only your own workers are: there is no password")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 8300,
+    workers: Annotated[Optional[int], typer.Option(min=1, help="[default: one a core]")] = None,  # noqa: UP045
+    queue: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Programs that may wait; more get status 429 [default: 64 a worker]"),
+    ] = None,
+    largest_mb: Annotated[int, typer.Option(min=1, help="The largest request, in MB")] = 256,
+):
+    """Judge over HTTP for workers elsewhere: /judge, /answers, /health, /metrics."""
+    import os
+
+    try:
+        from openmimo.judge.serve import serve
+    except ImportError as error:
+        raise UserError(f"judge serve: {error.name} is missing; `pip install 'openmimo[serve]'`") from None
+
+    workers = workers or len(os.sched_getaffinity(0))
+    serve(host, port, workers, queue or 64 * workers, largest_mb, _console())
+
+
 def _console():
     from rich.console import Console
 
