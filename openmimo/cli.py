@@ -15,6 +15,9 @@ app = typer.Typer(
     help="The MiMo-7B recipe, whole and runnable: from HTML to a reasoning model.",
 )  # fmt: skip
 
+judge_app = typer.Typer(no_args_is_help=True, help="Judge programs and math answers; a verdict for every test.")
+app.add_typer(judge_app, name="judge")
+
 RecipePath = Annotated[Path, typer.Argument(help="A recipe, for example recipes/tiny.toml", show_default=False)]
 Overrides = Annotated[
     Optional[list[str]], typer.Option("--set", help="Override a key: --set rl.steps=20 (repeatable)")  # noqa: UP045
@@ -126,6 +129,36 @@ def chat(
     from openmimo.infer.chat import chat as start_chat
 
     start_chat(checkpoint, ask, temperature, max_tokens, seed, _console())
+
+
+@judge_app.command("run")
+def judge_run(
+    problems: Annotated[
+        Path, typer.Argument(help="openmimo, MBPP+, HumanEval+, LiveCodeBench, APPS, TACO, CodeContests")
+    ],
+    solutions: Annotated[Path, typer.Argument(help="JSONL of {task_id, solution}: a whole program each")],
+    as_json: Annotated[bool, typer.Option("--json", help="One line a program instead of a table")] = False,
+    stop_on_failure: Annotated[bool, typer.Option(help="Judge no test after a program's first failure")] = False,
+    time_limit: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0.01, help="CPU seconds a test [default: the problem's own; 1 where it says nothing]"),
+    ] = None,
+    memory_mb: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=16, help="Memory a test in MB [default: the problem's own; 256 where it says nothing]"),
+    ] = None,
+    workers: Annotated[Optional[int], typer.Option(min=1, help="[default: one a core]")] = None,  # noqa: UP045
+):
+    """Judge programs: AC, WA, TLE, MLE, OLE, RE or IE for every test, with CPU time, wall time and memory."""
+    import os
+
+    from openmimo.judge.run import run as judge_programs
+
+    cores = len(os.sched_getaffinity(0))
+    if not judge_programs(
+        problems, solutions, as_json, stop_on_failure, time_limit, memory_mb, workers or cores, _console()
+    ):
+        raise typer.Exit(1)  # some tests were not judged, by our fault
 
 
 def _console():

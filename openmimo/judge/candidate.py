@@ -50,7 +50,8 @@ def answer_calls(program, entry_point, inputs, send):
     dumps, encode, decode, seed = ENCODER.encode, wire.encode, wire.decode, random.seed
     draws = "random" in program  # seeding costs more than a small test
     try:
-        function = load(program, "solution").__dict__[entry_point]
+        names = load(program, "solution").__dict__
+        function = names[entry_point] if entry_point in names else getattr(names["Solution"](), entry_point)
     except MemoryError:
         return send(wire.MEMORY)
     except BaseException:

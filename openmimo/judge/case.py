@@ -27,14 +27,16 @@ class Case:
     """A program and the tests it still has to face. All call tests share a child until one kills it; a stdin or
     checker test has a child to itself."""
 
-    def __init__(self, problem: Problem, program: str):
+    def __init__(self, problem: Problem, program: str, stop_on_failure: bool = False):
         if problem.kind != "code" or not problem.tests:
             raise UserError(f"problem {problem.id!r}: no verdict without tests; give it tests or leave it out")
-        self.problem, self.program = problem, program
+        self.problem, self.rules = problem, compare.Rules.of(problem.tags)
+        before, after = problem.tags.get("before", ""), problem.tags.get("after", "")
+        self.program = (program if "from __future__" in program else before + program) + after
         self.pending = list(range(len(problem.tests)))
         self.batch: list[int] = []  # the tests of the request under way
         self.verdicts: list[TestVerdict | None] = [None] * len(problem.tests)
-        self.failures = 0
+        self.failures, self.stop_on_failure = 0, stop_on_failure
 
     def request(self) -> tuple[bytes, bytes]:
         """(header, payload) for the next tests: the program and their inputs, never the outputs."""
@@ -64,6 +66,9 @@ class Case:
             verdict = BY_STATUS.get(outcome.status) or self._compare(test, outcome.body)
             self.verdicts[position] = TestVerdict(test.id, verdict, outcome.cpu_s, outcome.wall_s, outcome.memory_mb)
             self.pending.remove(position)
+            if self.stop_on_failure and verdict != "AC":
+                self.pending = []
+                return None
 
     def fail(self) -> None:
         """The worker failed us. After three times the tests that are left get IE."""
@@ -76,13 +81,13 @@ class Case:
     def _compare(self, test: Test, body: bytes) -> str:
         """AC, WA, or RE when the body is not what an honest child sends."""
         if test.kind == "stdin":
-            return "AC" if compare.same_text(self._data(test, "output", str), body) else "WA"
+            return "AC" if compare.same_text(self._data(test, "output", str), body, self.rules) else "WA"
         if test.kind == "checker":
-            return "AC" if any(compare.same_text(text, body) for text in self._data(test, "output", list)) else "WA"
+            accepted = self._data(test, "output", list)
+            return "AC" if any(compare.same_text(text, body, self.rules) for text in accepted) else "WA"
         expected = self._data(test, "output", object)
         try:
-            tuple_equals_list = bool(self.problem.tags.get("tuple_equals_list"))
-            return "AC" if compare.same_value(expected, json.loads(body), tuple_equals_list) else "WA"
+            return "AC" if compare.same_value(expected, json.loads(body), self.rules) else "WA"
         except (ValueError, RecursionError):
             return "RE"
 

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from openmimo.errors import UserError
 from openmimo.judge.case import TRIES, Case
 from openmimo.judge.leash import Worker, WorkerDied
+from openmimo.judge.maths import MathJudge
 from openmimo.rows import Problem, TestVerdict
 
 RUNGS = ("namespaces", "landlock", "rlimits")
@@ -37,15 +38,28 @@ class Judge:
         if rung not in (None, *RUNGS):
             raise UserError(f"judge: rung {rung!r} is not one of {', '.join(RUNGS)}")
         self.lock = threading.Lock()
+        self.maths: MathJudge | None = None
         self.rung, first = first_rung([rung] if rung else RUNGS if os.getuid() == 0 else RUNGS[:-1])
         self.workers = [first] + [Worker(self.rung) for _ in range(workers - 1)]
         for worker in self.workers[1:]:
             worker.wait_ready()
 
-    def judge_many(self, items: list[tuple[Problem, str]]) -> list[list[TestVerdict]]:
-        """Every program on all tests of its problem; the order of items and of tests is kept. A UserError for a
-        problem without tests, since no verdict on it would mean anything."""
-        cases = [Case(problem, program) for problem, program in items]
+    def judge_many(self, items: list[tuple[Problem, str]], stop_on_failure: bool = False) -> list[list[TestVerdict]]:
+        """Every program on all tests of its problem; the order of items and of tests is kept. stop_on_failure: the tests
+        after a program's first failure are not judged and not listed. A UserError for a problem without tests, since no
+        verdict on it would mean anything."""
+        cases = [Case(problem, program, stop_on_failure) for problem, program in items]
+        self.run(cases)
+        return [[verdict for verdict in case.verdicts if verdict] for case in cases]
+
+    def judge_answers(self, pairs: list[tuple[str | None, str]]) -> list[str]:
+        """Math answers: a verdict for each (answer, gold answer), see `maths.MathJudge`."""
+        if self.maths is None:
+            self.maths = MathJudge(len(self.workers))
+        return self.maths.judge_many(pairs)
+
+    def run(self, cases: list[Case]) -> None:
+        """Runs every case to its end."""
         with self.lock:
             waiting = deque(cases)
             try:
@@ -58,7 +72,6 @@ class Judge:
                 for worker in list(self.workers):
                     if worker.case:
                         self._replace(worker)
-        return [case.verdicts for case in cases]
 
     def _give(self, worker: Worker, case: Case, waiting: deque[Case]) -> None:
         """Sends the case's next request to the worker, or to its successor where it died idle (no fault of the case)."""
@@ -111,6 +124,8 @@ class Judge:
             for worker in self.workers:
                 worker.stop()
             self.workers = []
+        if self.maths:
+            self.maths.close()
 
     def __enter__(self) -> Judge:
         return self
