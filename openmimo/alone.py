@@ -39,8 +39,12 @@ def run_sft(source: Path, data: Path, out: Path, recipe: Path | None, overrides,
     _carry_out("sft", "supervised fine-tuning", out, [source, data, settings], work, console)
 
 
-def run_rl(source: Path, problems: Path, out: Path, reward: str | None, recipe, overrides, console: Console) -> None:
+def run_rl(
+    source: Path, problems: Path, out: Path, reward: str | None, difficulty: Path | None, recipe, overrides,
+    console: Console,
+) -> None:  # fmt: skip
     """Trains `source` by GRPO on `problems`. Without a table of test difficulty all tests of a problem are one level."""
+    from openmimo.rl.difficulty import DifficultyTable
     from openmimo.rl.score import load_reward
     from openmimo.rl.stage import train
     from openmimo.rows import Problem, read_rows
@@ -50,11 +54,15 @@ def run_rl(source: Path, problems: Path, out: Path, reward: str | None, recipe, 
     if reward:
         own = Path(inspect.getsourcefile(load_reward(reward).__wrapped__) or problems)
     rows = list(read_rows(problems, Problem))
+    table = DifficultyTable.load(difficulty) if difficulty else None
+    for problem in rows if table else ():
+        table.of(problem)  # a table for other tests is an error now, not in the first step
 
     def work(folder, checkpointer, log):
-        train(source, rows, settings, settings.steps, SEED, SLOTS, folder, checkpointer, log, reward=reward)
+        train(source, rows, settings, settings.steps, SEED, SLOTS, folder, checkpointer, log, table, reward)
 
-    _carry_out("rl", "reinforcement learning", out, [source, problems, settings, reward, own], work, console)
+    identity = [source, problems, settings, reward, own, *([difficulty] if difficulty else [])]
+    _carry_out("rl", "reinforcement learning", out, identity, work, console)
 
 
 def run_eval(source: Path, problems: Path, out: Path, recipe, overrides, console: Console) -> None:

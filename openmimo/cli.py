@@ -15,6 +15,8 @@ app = typer.Typer(
     help="The MiMo-7B recipe, whole and runnable: from HTML to a reasoning model.",
 )  # fmt: skip
 
+rl_app = typer.Typer(invoke_without_command=True)
+app.add_typer(rl_app, name="rl")
 judge_app = typer.Typer(no_args_is_help=True, help="Judge programs and math answers; a verdict for every test.")
 app.add_typer(judge_app, name="judge")
 
@@ -67,19 +69,48 @@ def sft(
     run_sft(source, data, out, recipe, overrides or (), _console())
 
 
-@app.command()
+@rl_app.callback()
 def rl(
-    source: Source,
-    problems: Annotated[Path, typer.Option(help="JSONL or Parquet of Problem rows")],
+    context: typer.Context,
+    source: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--from", help="A checkpoint folder in the HF layout (Qwen2, Llama or MiMo)"),
+    ] = None,
+    problems: Annotated[Optional[Path], typer.Option(help="JSONL or Parquet of Problem rows")] = None,  # noqa: UP045
     out: Out = Path("rl-out"),
     reward: Annotated[Optional[str], typer.Option(help="Your own reward, module:function")] = None,  # noqa: UP045
+    difficulty: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="A table of `openmimo rl difficulty`; without it all tests of a problem are one level"),
+    ] = None,
     overrides: Overrides = None,
     recipe: Annotated[Optional[Path], typer.Option(help="A recipe whose [rl] section is used")] = None,  # noqa: UP045
 ):
-    """Train a checkpoint of yours by GRPO on verifiable problems."""
+    """Train a checkpoint of yours by GRPO on verifiable problems; or `rl difficulty`, how hard each test is."""
+    if context.invoked_subcommand:
+        return
+    if source is None or problems is None:
+        raise UserError(
+            f"rl: the option {'--from' if source is None else '--problems'} is missing; see `openmimo rl --help`"
+        )
     from openmimo.alone import run_rl
 
-    run_rl(source, problems, out, reward, recipe, overrides or (), _console())
+    run_rl(source, problems, out, reward, difficulty, recipe, overrides or (), _console())
+
+
+@rl_app.command("difficulty")
+def rl_difficulty(
+    rollouts: Annotated[list[Path], typer.Argument(help="JSONL of Rollout rows, or of `openmimo judge run --json`")],
+    problems: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="The problems, in any format of `judge run`: tests that no row has are of unknown rate"),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="The table to write")] = Path("difficulty.json"),
+):
+    """From many solutions' verdicts to each test's pass rate and level of difficulty, saved with a hash."""
+    from openmimo.rl.tabulate import tabulate
+
+    tabulate(rollouts, problems, out, _console())
 
 
 @app.command("eval")
@@ -159,6 +190,29 @@ def judge_run(
         problems, solutions, as_json, stop_on_failure, time_limit, memory_mb, workers or cores, _console()
     ):
         raise typer.Exit(1)  # some tests were not judged, by our fault
+
+
+@judge_app.command("serve")
+def judge_serve(
+    host: Annotated[str, typer.Option(help="Bind where only your own workers are: there is no password")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 8300,
+    workers: Annotated[Optional[int], typer.Option(min=1, help="[default: one a core]")] = None,  # noqa: UP045
+    queue: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Programs that may wait; more get status 429 [default: 64 a worker]"),
+    ] = None,
+    largest_mb: Annotated[int, typer.Option(min=1, help="The largest request, in MB")] = 256,
+):
+    """Judge over HTTP for workers elsewhere: /judge, /answers, /health, /metrics."""
+    import os
+
+    try:
+        from openmimo.judge.serve import serve
+    except ImportError as error:
+        raise UserError(f"judge serve: {error.name} is missing; `pip install 'openmimo[serve]'`") from None
+
+    workers = workers or len(os.sched_getaffinity(0))
+    serve(host, port, workers, queue or 64 * workers, largest_mb, _console())
 
 
 def _console():

@@ -139,7 +139,7 @@ def test_no_arguments_show_the_help(call):
     code, out, err = call()
     assert code == 2 and err == ""
     verbs = [line.split()[1] for line in out.splitlines() if line.startswith("│ ") and line[2].isalpha()]
-    assert verbs == ["plan", "run", "sft", "rl", "eval", "export", "report", "chat"]
+    assert verbs == ["plan", "run", "sft", "eval", "export", "report", "chat", "rl", "judge"]  # groups come last
 
 
 # Damaged checkpoints

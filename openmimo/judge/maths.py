@@ -21,7 +21,7 @@ from collections import deque
 from pathlib import Path
 
 from openmimo.errors import UserError
-from openmimo.judge.maths_text import bare, settled
+from openmimo.judge.maths_text import normal, settled
 
 CPU_S, WALL_S, TRIES = 5.0, 60.0, 3
 LOOK_S = 0.25  # between two looks at the clocks of busy processes
@@ -121,7 +121,7 @@ class Verifier:
         self.pair = pair
         self.cpu_start, self.wall_start = cpu_seconds(self.process.pid), time.monotonic()
         try:
-            self.process.stdin.write(json.dumps([bare(pair[0]), bare(pair[1])]).encode() + b"\n")
+            self.process.stdin.write(json.dumps([normal(pair[0]), normal(pair[1])]).encode() + b"\n")
         except BrokenPipeError:
             pass
 

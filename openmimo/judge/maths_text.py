@@ -13,6 +13,20 @@ RELATIONS = re.compile(r"=|\\equiv|\\approx|\\sim|\\to\b|\\implies|\\iff|\\(?:Le
 SEPARATORS = re.compile(
     r"[,;|\n]|\\\\|\\(?:cup|vee|wedge|lor|land|mid|quad|qquad|newline|pm|mp)(?![A-Za-z])|\b(?:or|and)\b"
 )
+TEXT = r"\\(?:text|mathrm|textbf|mathbf|mbox)\s*\{([^{}]*)\}"
+BLANKS = re.compile(r"\\\\|\\(?:left|right)(?![A-Za-z])|\\[!,;:> ]|~")
+CLOCK = re.compile(r"(?<!\d)0\d?:\d|:\d\d:|:.*[ap]\.?m\b")
+BASE = re.compile(r"\d_(?:\{(\d+)\}|(\d))$")
+UNITS = {  # names of one unit; two answers in different ones are different
+    name: number
+    for number, names in enumerate(
+        "mm millimeter millimeters/cm centimeter centimeters/m meter meters/km kilometer kilometers/in inch inches/"
+        "ft foot feet/yd yard yards/mi mile miles/g gram grams/kg kilogram kilograms/lb pound pounds/oz ounce ounces/"
+        "s sec second seconds/min minute minutes/h hr hour hours/day days/week weeks/month months/year years/"
+        "cent cents/dollar dollars/degree degrees/radian radians".split("/")
+    )
+    for name in names.split()
+}
 
 
 def settled(answer: str | None, gold: str, short_circuit: bool = True) -> str | None:
@@ -24,7 +38,21 @@ def settled(answer: str | None, gold: str, short_circuit: bool = True) -> str | 
         return "right"
     if short_circuit and INTEGER.fullmatch(one) and INTEGER.fullmatch(other):
         return "right" if integer(one) == integer(other) else "wrong"
-    return "wrong" if says_more(one, other) else None
+    if CLOCK.search(one) or CLOCK.search(other) or re.fullmatch(f"{TEXT}|[A-Za-z]{{4,}}", bare(gold)):
+        return "right" if words(one) == words(other) else "wrong"  # a time or a word: mathematics would make products
+    return "wrong" if says_more(one, other) or says_else(one, other) else None
+
+
+def says_else(answer: str, gold: str) -> bool:
+    """Whether the two name different units or number bases, of which Math-Verify knows nothing."""
+    base, asked = (next((m[1] or m[2] for m in BASE.finditer(text)), None) for text in (answer, gold))
+    unit, wanted = (UNITS.get(words(" ".join(re.findall(TEXT, text)))) for text in (answer, gold))
+    return base not in (None, asked) or (unit is not None and wanted is not None and unit != wanted)
+
+
+def words(text: str) -> str:
+    """The letters, digits and signs that make a text, in lower case and without brackets, full stops and blanks."""
+    return re.sub(r"[\s().$]|\\text|\\mbox|[{}]", "", text).lower()
 
 
 def says_more(answer: str, gold: str) -> bool:
@@ -44,17 +72,27 @@ def says_more(answer: str, gold: str) -> bool:
 
 def normal(text: str) -> str:
     """One spelling for what is plainly the same text. Blanks go, but not between digits: `1 2` is not 12."""
-    text = re.sub(r"\\(?:left|right)(?![A-Za-z])|\\[!,;:> ]|~", " ", bare(text).replace(r"\!", "").replace("{,}", ","))
+    text = re.sub(r"(?<=\d)(?:,\\!|\\!,|\{,\}|\\!)(?=\d)", "", bare(text)).replace(r"\!", "")
+    text = re.sub(r"\\[hv]?phantom\s*(?:\{[^{}]*\}|.)", " ", text)
+    text = BLANKS.sub(lambda match: match[0] if match[0] == r"\\" else " ", text)
     text = re.sub(r"\\[dt]frac(?![A-Za-z])", r"\\frac", text)
-    if whole := re.fullmatch(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}", text.strip()):
+    text = re.sub(r"\\frac\s*(\\[A-Za-z]+|\w)\s*(\\[A-Za-z]+|\w)", r"\\frac{\1}{\2}", text)
+    text = re.sub(r"(\\(?:sin|cos|tan|cot|sec|csc|log|ln)(?:\^\{?\d\}?)?)\s+([a-z])(?![a-z])", r"\1(\2)", text)
+    text = re.sub(r"^\s*(?:=|\\approx(?![a-z])|\\sim(?![a-z]))", "", bare(text))
+    if whole := re.fullmatch(TEXT, text.strip()):
         text = whole[1]
+    if re.fullmatch(r"(?:\\\$)?[+-]?\d{1,3}(?:,\d{3})+\.\d+", text.strip()):
+        text = text.replace(",", "")
     text = re.sub(r"[ \t]+", " ", text).strip()
-    return re.sub(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])", "", text)
+    return re.sub(r"(?<![A-Za-z0-9]) (?!(?<=\d, )\d{3}(?!\d))| (?![A-Za-z0-9])", "", text)  # `81, 256` is no number
 
 
 def bare(text: str) -> str:
-    """The text without blanks, dollar signs and a full stop around it."""
-    return text.strip().strip("$").strip().rstrip(".")
+    """The text without blanks, dollar signs and a full stop or comma around it."""
+    text = text.strip()
+    while text and text[-1] in " \t$.,;" and not text.endswith(("\\" + text[-1], "..")):
+        text = text[:-1]
+    return text.lstrip("$ \t")
 
 
 def integer(text: str) -> int:
