@@ -1,75 +1,69 @@
-"""The key-value cache of the engine: one dense row a running response; running rows are always the first ones.
+"""Paged keys and values, and attention over them in a fixed order of summation.
 
-`Transformer.forward(cache=...)` calls `update(layer, k, v)`; the cache stores what is new and returns all keys and
-values to attend to. Shapes: N slots, K key-value heads, S positions, E head_dim.
+What a query attends to is summed in one order whatever else runs: products over the head dimension and over SPAN
+positions at a time, in the order of positions; masked positions have probability 0, and adding 0 changes nothing. So
+neither the batch, nor padding, nor the cut into chunks shows in a single bit (tests/infer/test_invariance.py).
+
+Shapes: N tokens of the step, H heads, K key-value heads, G = H / K, E head_dim, S positions, n sequences, T tokens each.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from openmimo.infer.batch import HEAD_ROWS, Batch, Group, padded
 from openmimo.model.config import ModelConfig
-from openmimo.model.layers import additive
+
+LANES = 8  # head_dim is padded to a multiple of it, with zeros: in narrower products the library's order varies
+SPAN = 128  # longer sums are split by the matrix library where it likes; up to here it adds in order
 
 
-class PrefillCache:
-    """Collects the keys and values of whole prompts."""
+class PagedCache:
+    """k, v: (layers, K, places, E padded), `size` places a block; block 0 is never written. Memory is touched on first
+    use."""
 
-    def __init__(self):
-        self.layers: list[tuple[Tensor, Tensor]] = []
+    def __init__(self, config: ModelConfig, layers: int, blocks: int, size: int, dtype, device):
+        self.size, self.heads, self.kv_heads, self.head_dim = size, config.heads, config.kv_heads, config.head_dim
+        self.width = padded(config.head_dim, LANES)
+        shape = (layers, config.kv_heads, (blocks + 1) * size, self.width)
+        self.k = torch.zeros(shape, dtype=dtype, device=device)
+        self.v = torch.zeros(shape, dtype=dtype, device=device)
+        self.batch: Batch | None = None
 
-    def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        self.layers.append((k, v))
-        return k, v
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Stores the step's k and v (1, N, K, E), then lets q (1, N, H, E) attend. Returns (1, N, H, E)."""
+        batch, (_, N, H, E) = self.batch, q.shape
+        for store, new in ((self.k[layer], k[0]), (self.v[layer], v[0])):
+            new = new[: len(batch.slots)] if batch.sources is None else new[batch.sources]
+            store[..., :E].index_copy_(1, batch.slots, new.transpose(0, 1))
+        out = q.new_zeros(N, H * E)
+        for g in batch.groups:
+            part = self.attend_group(layer, q[0], g)
+            if g.index is None:
+                out[: g.n] = part
+            elif g.real is None:
+                out[g.index] = part
+            else:
+                out[g.index[g.real]] = part[g.real]
+        return out.view(1, N, H, E)
 
-
-class SlotCache:
-    """Room for `slots` responses of at most `length` positions, grown on demand."""
-
-    def __init__(self, config: ModelConfig, slots: int, length: int, dtype: torch.dtype, device: torch.device):
-        self.config, self.slots, self.dtype, self.device = config, slots, dtype, device
-        self.length = 0
-        self.k: list[Tensor] = []
-        self.v: list[Tensor] = []
-        self.rows = torch.arange(slots, device=device)
-        self.grow(length)
-
-    def grow(self, length: int) -> None:
-        """Makes room for `length` positions a row; what is cached stays."""
-        if length <= self.length:
-            return
-        shape = (self.slots, self.config.kv_heads, length, self.config.head_dim)
-        for side in (self.k, self.v):
-            old = list(side)
-            side.clear()
-            for layer in range(self.config.layers):
-                new = torch.zeros(shape, dtype=self.dtype, device=self.device)
-                if old:
-                    new[:, :, : self.length] = old[layer]
-                side.append(new)
-        self.length = length
-
-    def begin(self, lengths: Tensor, longest: int) -> Tensor:
-        """Prepares a decode step of the first len(lengths) rows, which hold `lengths` positions each. Returns the
-        mask (n, 1, 1, longest + 1) of the positions each may attend to."""
-        self.lengths, self.span = lengths, longest + 1
-        return additive(torch.arange(self.span, device=self.device) <= lengths[:, None])[:, None, None]
-
-    def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """k, v (n, K, 1, E) of the step -> keys and values (n, K, span, E)."""
-        n = len(k)
-        self.k[layer][self.rows[:n], :, self.lengths] = k[:, :, 0]
-        self.v[layer][self.rows[:n], :, self.lengths] = v[:, :, 0]
-        return self.k[layer][:n, :, : self.span], self.v[layer][:n, :, : self.span]
-
-    def insert(self, prefill: PrefillCache, sources: Tensor, targets: Tensor, length: int) -> None:
-        """Copies `length` positions of the prompts `sources` into the rows `targets`."""
-        for layer, (k, v) in enumerate(prefill.layers):
-            self.k[layer][targets, :, :length] = k[sources, :, :length]
-            self.v[layer][targets, :, :length] = v[sources, :, :length]
-
-    def move(self, sources: Tensor, targets: Tensor, length: int) -> None:
-        """Moves rows; source and target rows do not overlap."""
-        for side in (*self.k, *self.v):
-            side[targets, :, :length] = side[sources, :, :length]
+    def attend_group(self, layer: int, q: Tensor, g: Group) -> Tensor:
+        """q (N, H, E) -> (n T, H E) of the group's tokens."""
+        n, T, K, E, W = g.n, g.T, self.kv_heads, self.head_dim, self.width
+        G = self.heads // K
+        q = q[:n] if g.index is None else q[g.index]
+        q = q.reshape(n, T, K, G, E).permute(2, 0, 1, 3, 4).reshape(K * n, T * G, E)
+        M = padded(T * G, HEAD_ROWS)
+        q = F.pad(q, (0, W - E, 0, M - T * G)) if (M, W) != (T * G, E) else q
+        k, v = (
+            side[layer].view(K, -1, self.size * W).index_select(1, g.blocks).view(K * n, -1, W)
+            for side in (self.k, self.v)
+        )
+        mask = g.mask.to(q.dtype).expand(K * n, M, k.shape[1])
+        probs = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=E**-0.5).softmax(dim=-1)
+        out = torch.bmm(probs[..., :SPAN], v[:, :SPAN])
+        for at in range(SPAN, k.shape[1], SPAN):
+            out = out.baddbmm_(probs[..., at : at + SPAN], v[:, at : at + SPAN])
+        return out[:, : T * G, :E].reshape(K, n, T, G, E).permute(1, 2, 0, 3, 4).reshape(n * T, K * G * E)

@@ -50,11 +50,12 @@ class Transformer(nn.Module):
                     std = residual if name.endswith(("o_proj.weight", "down_proj.weight")) else self.config.init_std
                     weight.normal_(0.0, std, generator=generator)
 
-    def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None = None, cache=None) -> Tensor:
-        """ids, positions (B, T) int; mask (B, 1, T, S), added to the scores (None: plain causal without a cache);
-        cache: see infer/cache.py. Returns the hidden states before the final norm (B, T, D)."""
+    def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None = None, cache=None, rope=None) -> Tensor:
+        """ids, positions (B, T) int; mask (B, 1, T, T), added to the scores (None: plain causal); cache: attends
+        instead, over what it holds (infer/cache.py); rope: the tables of these positions, where they are at hand.
+        Returns the hidden states before the final norm (B, T, D)."""
         hidden = self.model.embed_tokens(ids)
-        rope = rope_tables(positions, self.config.head_dim, self.rope_base)
+        rope = rope or rope_tables(positions, self.config.head_dim, self.rope_base)
         for index, block in enumerate(self.model.layers):
             hidden = block(hidden, rope, mask, cache, index)
         return hidden

@@ -78,6 +78,8 @@ class Trainer:
         lr = rl.lr * min(1.0, (step + 1) / max(1, rl.warmup_steps))
         learns = any(has_signal(g.rewards) for g in rollouts.batch)
         losses = update(self.model, rollouts.batch, self.optim, lr, rl) if learns else {}
+        if learns:
+            self.worker.engine.update_weights(self.model.state_dict(), step + 1)
         return {
             "step": step + 1,
             "total": steps,
@@ -122,6 +124,7 @@ class Trainer:
         if not state:
             return 0
         self.model.load_state_dict(state["model"])
+        self.worker.engine.update_weights(state["model"], state["step"])
         self.optim.load_state_dict(state["optim"])
         self.sampler.restore(state["sampler"])
         self.rates.main, self.rates.pool = state["rates"]

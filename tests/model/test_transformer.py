@@ -192,16 +192,18 @@ def test_only_the_mtp_loss_reaches_the_mtp_blocks():
 
 
 class GrowingCache:
-    """Keys and values of all positions so far, by layer."""
+    """Keys and values of all positions so far, by layer; the last T queries attend to what `seen` (T, S) allows."""
 
     def __init__(self):
-        self.layers = {}
+        self.layers, self.seen = {}, None
 
-    def update(self, layer, k, v):
+    def attend(self, layer, q, k, v):
         if layer in self.layers:
-            k, v = torch.cat((self.layers[layer][0], k), dim=2), torch.cat((self.layers[layer][1], v), dim=2)
+            k, v = torch.cat((self.layers[layer][0], k), dim=1), torch.cat((self.layers[layer][1], v), dim=1)
         self.layers[layer] = (k, v)
-        return k, v
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=self.seen).transpose(1, 2)
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2, 6])
@@ -210,22 +212,19 @@ def test_decoding_token_by_token_equals_the_whole_pass(kv_heads):
     model, ids = tiny_model(kv_heads=kv_heads), tiny_ids(3, 12)
     whole = main_logits(model, ids)
 
-    def decoded(mask_of=lambda t: torch.ones(3, 1, 1, t + 1, dtype=torch.bool), shift=0):
+    def decoded(shift=0, forgetful=False):
         cache = GrowingCache()
+        cache.seen = torch.ones(5, 5, dtype=torch.bool).tril()
         steps = [model.logits(model(ids[:, :5], torch.arange(5).expand(3, 5), None, cache))]
         for t in range(5, 12):
-            positions = torch.full((3, 1), t + shift)
-            steps.append(model.logits(model(ids[:, t : t + 1], positions, mask_of(t), cache)))
+            cache.seen = torch.ones(1, t + 1, dtype=torch.bool)
+            cache.seen[:, 2] = not forgetful
+            steps.append(model.logits(model(ids[:, t : t + 1], torch.full((3, 1), t + shift), None, cache)))
         return torch.cat(steps, dim=1)
-
-    def forgetful(t):
-        mask = torch.ones(3, 1, 1, t + 1, dtype=torch.bool)
-        mask[..., 2] = False
-        return mask
 
     assert (decoded() - whole).abs().max() < 1e-4
     assert (decoded(shift=1) - whole)[:, 5:].abs().max() > 1e-2  # negative controls: position, mask
-    assert (decoded(forgetful) - whole)[:, 5:].abs().max() > 1e-2
+    assert (decoded(forgetful=True) - whole)[:, 5:].abs().max() > 1e-2
 
 
 def test_logprobs_and_cross_entropy_by_hand():
