@@ -20,6 +20,9 @@ app.add_typer(rl_app, name="rl")
 judge_app = typer.Typer(no_args_is_help=True, help="Judge programs and math answers; a verdict for every test.")
 app.add_typer(judge_app, name="judge")
 
+mtp_app = typer.Typer(no_args_is_help=True, help="Multi-token prediction: more layers to draft with.")
+app.add_typer(mtp_app, name="mtp")
+
 RecipePath = Annotated[Path, typer.Argument(help="A recipe, for example recipes/tiny.toml", show_default=False)]
 Overrides = Annotated[
     Optional[list[str]], typer.Option("--set", help="Override a key: --set rl.steps=20 (repeatable)")  # noqa: UP045
@@ -111,6 +114,23 @@ def rl_difficulty(
     from openmimo.rl.tabulate import tabulate
 
     tabulate(rollouts, problems, out, _console())
+
+
+@mtp_app.command()
+def extend(
+    source: Source,
+    out: Out,
+    layers: Annotated[int, typer.Option(min=2, help="MTP layers in all")] = 3,
+    prompts: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="JSONL as for `generate`, or Problem rows [default: the run's training problems]"),
+    ] = None,
+    overrides: Overrides = None,
+):
+    """Copy the trained MTP layer, and tune the copies on the model's own text; all else is frozen, bit for bit."""
+    from openmimo.alone import run_extend
+
+    run_extend(source, out, layers, prompts, overrides or (), _console())
 
 
 @app.command("eval")
@@ -213,6 +233,40 @@ def judge_serve(
 
     workers = workers or len(os.sched_getaffinity(0))
     serve(host, port, workers, queue or 64 * workers, largest_mb, _console())
+
+
+@app.command()
+def generate(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint folder: Qwen2, Llama or MiMo", show_default=False)],
+    prompts: Annotated[Path, typer.Option(help="JSONL of {prompt}, {messages} or {token_ids}")],
+    max_tokens: Annotated[int, typer.Option(min=1)] = 256,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the most likely token")] = 0.0,
+    top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
+    seed: int = 0,
+    mtp: Annotated[int, typer.Option(min=0, help="Tokens that the MTP layers draft a step; the text is the same")] = 0,
+):
+    """Answer a file of prompts: JSONL on stdout in the same order, a summary on stderr."""
+    import json
+
+    from openmimo.infer.generate import generate_file
+
+    summary = generate_file(checkpoint, prompts, max_tokens, temperature, top_p, seed, mtp, sys.stdout)
+    print(json.dumps(summary), file=sys.stderr)
+
+
+@app.command()
+def serve(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint folder: Qwen2, Llama or MiMo", show_default=False)],
+    host: str = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes any free one")] = 8000,
+    name: Annotated[Optional[str], typer.Option(help="The model's name [default: the folder's]")] = None,  # noqa: UP045
+    slots: Annotated[int, typer.Option(min=1, help="Responses decoded side by side")] = 64,
+    mtp: Annotated[int, typer.Option(min=0, help="Tokens that the MTP layers draft a step; the text is the same")] = 0,
+):
+    """Serve a checkpoint to OpenAI's clients: chat and completions, /health, /metrics."""
+    from openmimo.infer.serve import serve as start_server
+
+    start_server(checkpoint, host, port, name, slots, mtp, _console())
 
 
 def _console():

@@ -32,6 +32,7 @@ from openmimo.sections import (
     Sft,
     Tokenizer,
 )
+from openmimo.sections import Extend as Extend
 from openmimo.sections import Optim as Optim
 from openmimo.sections import Stage as Stage
 
@@ -72,8 +73,6 @@ class Recipe(Section):
             if key in section.model_fields_set and (length := getattr(section, key)) > room:
                 name = f"{type(section).__name__.lower()}.{key}"
                 raise ValueError(f"{name} ({length}) does not fit model.max_length ({self.model.max_length})")
-        if self.model.mtp_layers > 1:
-            raise ValueError("model.mtp_layers: pre-training trains one MTP layer [R 2.3]; use 0 or 1")
         for name in ("lr", "batch", "mtp_weight"):
             check_curve(getattr(self.pretrain, name), self.pretrain.tokens, f"pretrain.{name}")
         return self

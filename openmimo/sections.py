@@ -121,6 +121,23 @@ class Sft(Section):
     micro_batch: int = Field(64, gt=0)
 
 
+class Extend(Section):
+    """`openmimo mtp extend` [R 2.3]: the copies are tuned on `samples` responses of the model itself to each prompt. The
+    report gives no settings; these are ours."""
+
+    optim: Optim = Optim(weight_decay=0.0)
+    lr: float = Field(1e-4, gt=0)
+    warmup_steps: int = Field(10, ge=0)
+    batch: int = Field(16, gt=0)
+    length: int = Field(2048, gt=1)
+    epochs: float = Field(2, gt=0)
+    micro_batch: int = Field(4, gt=0)
+    prompts: int = Field(1000, gt=0)
+    samples: int = Field(4, gt=0)
+    temperature: float = Field(1.0, ge=0)
+    max_tokens: int = Field(512, gt=0)
+
+
 class Curate(Section):
     """RL data [R 3.2]: problems with a pass rate above `max_pass_rate` over `rollouts` of the SFT model are dropped."""
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,9 +22,10 @@ from openmimo.infer.blocks import BlockPool
 from openmimo.infer.cache import PagedCache
 from openmimo.infer.packed import PackedModel
 from openmimo.infer.request import Event, Request, check_length, check_request
-from openmimo.infer.sampling import exponentials, sample, stream_of
+from openmimo.infer.sampling import sample, stream_of
 from openmimo.infer.schedule import Scheduler
 from openmimo.infer.sequence import Sequence
+from openmimo.infer.speculative import Settings, settings_of
 from openmimo.model.layers import rope_tables
 from openmimo.model.transformer import Transformer, token_logprobs
 
@@ -43,6 +43,18 @@ class Drafter(Protocol):
     def propose(self, batch: Batch, hidden: Tensor, sequences: list[Sequence]) -> None:
         """After a step: may set `draft` of sequences that sampled a token. hidden (N, D): before the final norm, of
         the batch's tokens. The next step scores the guesses; those that are not the sampled tokens are dropped."""
+
+    def attach(self, engine: Engine) -> None:
+        """Called once, by the engine it belongs to."""
+
+    def forget(self) -> None:
+        """The weights have changed."""
+
+    def count(self, draft: list[int], tokens: list[int]) -> None:
+        """A draft was verified: tokens are the main model's in its places, and one more."""
+
+    def verify(self, logits: Tensor, settings: Settings, tokens: Tensor, sequences: list[Sequence]) -> Tensor:
+        """The tokens of the wanted places; `tokens` are those that the main model samples."""
 
 
 class Engine:
@@ -77,6 +89,8 @@ class Engine:
         self.model = self.packed.model
         self.rope = (torch.empty(0), torch.empty(0))
         self.version, self.next_id = 0, 0
+        if drafter:
+            drafter.attach(self)
 
     @property
     def busy(self) -> bool:
@@ -115,6 +129,8 @@ class Engine:
         self._restart()
         self.packed.load(state)
         self.version = version
+        if self.drafter:
+            self.drafter.forget()
 
     def _restart(self) -> None:
         """Empties the cache; what ran waits at the front, in order."""
@@ -142,6 +158,8 @@ class Engine:
             s = chunk.sequence
             if k:
                 span = slice(at, at + k)
+                if s.draft:
+                    self.drafter.count(s.draft, tokens[span])
                 event = self._extend(s, tokens[span], logprobs[span], tops[span])
                 at += k
             s.draft = []
@@ -166,19 +184,13 @@ class Engine:
         guesses were right."""
         count = sum(batch.samples)
         logits = self.model.logits(hidden.index_select(0, batch.wanted))[:count].float()
-        requests, streams, places = [], [], []
-        for s in sequences:
-            k = 1 + len(s.draft)
-            requests += [s.request] * k
-            streams += [s.stream] * k
-            places += range(s.count, s.count + k)
-        temperature = torch.tensor([float(r.temperature) for r in requests], device=self.device)
-        top_k = torch.tensor([r.top_k for r in requests], device=self.device)
-        top_p = torch.tensor([float(r.top_p) for r in requests], device=self.device)
-        noise = None
-        if any(r.temperature for r in requests):
-            noise = exponentials(np.array(streams, dtype=np.uint64), np.array(places), self.vocab_size)
-        tokens = sample(logits[:, : self.vocab_size], noise, temperature, top_k, top_p)
+        owners = [s for s in sequences for _ in range(1 + len(s.draft))]
+        places = [s.count + i for s in sequences for i in range(1 + len(s.draft))]
+        how, requests = settings_of(self, owners, places), [s.request for s in owners]
+        allowed = logits[:, : self.vocab_size]
+        tokens = sample(allowed, how.noise(), how.temperature, how.top_k, how.top_p)
+        if self.drafter:
+            tokens = self.drafter.verify(allowed, how, tokens, sequences)
         tops: list[list[tuple[int, float]]] = [[] for _ in requests]
         if widest := max(r.top_logprobs for r in requests):
             values, ids = logits.log_softmax(dim=-1).topk(widest, dim=-1)

@@ -20,6 +20,15 @@ class Guesser:
         self.results, self.right, self.rng = results, right, np.random.default_rng(0)
         self.guessed = self.accepted = 0
 
+    def attach(self, engine):
+        pass
+
+    def count(self, draft, tokens):
+        pass
+
+    def verify(self, logits, settings, tokens, sequences):
+        return tokens
+
     def propose(self, batch, hidden, sequences):
         for s in sequences:
             rest = self.results[s.id][s.count :]

@@ -9,6 +9,8 @@ import torch
 from miniature import checkpoint_folder, problems
 
 from openmimo.errors import UserError
+from openmimo.infer.draft import MTPDrafter
+from openmimo.infer.engine import Engine
 from openmimo.model.hub import save_into
 from openmimo.recipe import Optim, Rl
 from openmimo.rl import trainer as room
@@ -200,3 +202,16 @@ def test_problems_that_cannot_be_trained_on(folder):
     with pytest.raises(UserError, match=r"exceeds the model's 96 positions; rl.max_tokens may be at most"):
         trainer_of(folder, max_tokens=200)
     assert room.Trainer is Trainer
+
+
+def test_drafting_changes_no_bit_of_rl(folder, tmp_path):
+    """Rollouts with MTP guesses, under weights that change every step: the same rows, the same weights."""
+    plain, drafting = trainer_of(folder), trainer_of(folder)
+    engine = drafting.worker.engine
+    drafting.worker.engine = Engine(
+        drafting.model, list(engine.stop_ids), 16, engine.vocab_size, drafter=MTPDrafter(1)
+    )  # fmt: skip
+    assert train(plain, tmp_path / "plain") == train(drafting, tmp_path / "drafting")
+    assert same_weights(plain, drafting)
+    drafted, accepted = drafting.worker.engine.drafter.counts.values()
+    assert drafted[0] > 100 and accepted[0] > 0

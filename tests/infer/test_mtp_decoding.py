@@ -1,0 +1,273 @@
+"""Decoding with MTP drafts: the text of plain decoding bit for bit, acceptance as a forward pass foretells it."""
+
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from miniature import CONFIG, VOCABULARY, model_of
+from test_invariance import requests_of, result
+
+from openmimo.errors import UserError
+from openmimo.infer.draft import MTPDrafter, check_drafts
+from openmimo.infer.engine import Engine, Request, generate
+from openmimo.infer.sampling import exponentials, sample, stream_of
+from openmimo.model.mtp import accepted_prefixes, shift_labels
+from openmimo.model.transformer import cross_entropy
+
+torch.set_num_threads(1)
+WAYS = [("parallel", 3, 3), ("chained", 1, 3)]  # mode, layers, guesses
+MORE_WAYS = [*WAYS, ("parallel", 1, 1), ("parallel", 3, 2), ("chained", 2, 2), ("chained", 2, 4)]
+
+
+@cache
+def fitted(mode: str, layers: int, length: int = 96, steps: int = 25):
+    """A random model whose MTP layers were fitted to its own greedy and sampled texts, so that some guesses are right."""
+    model = model_of(CONFIG.model_copy(update={"mtp_layers": layers, "mtp_mode": mode, "max_length": length}))
+    texts = [(*r.prompt, *e.token_ids) for r, e in zip(own_requests(), plainly(model, own_requests()), strict=True)]
+    mtp = [p for p in model.model.mtp_layers.parameters()]
+    optim = torch.optim.AdamW(mtp, lr=1e-2)
+    ids = torch.zeros(len(texts), max(map(len, texts)), dtype=torch.long)
+    segments = torch.zeros_like(ids)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)], segments[row, : len(text)] = torch.tensor(text), 1
+    labels = torch.where(segments > 0, ids, -100)
+    positions = torch.arange(ids.shape[1]).expand_as(ids)
+    with torch.no_grad():
+        hidden = model(ids, positions)
+    for _ in range(steps):
+        logits = model.mtp_logits(hidden, ids, positions, None)
+        shifted = [shift_labels(labels, segments, depth + 2) for depth in range(layers)]
+        sum(cross_entropy(a, b) for a, b in zip(logits, shifted, strict=True)).backward()
+        optim.step()
+        model.zero_grad()
+    return model.requires_grad_(False)
+
+
+def own_requests(temperature: float = 0.0, count: int = 12, tokens: int = 40) -> list[Request]:
+    rng = np.random.default_rng(5)
+    lengths = rng.integers(1, 30, count)
+    prompts = [tuple(rng.integers(0, VOCABULARY, int(n)).tolist()) for n in lengths]
+    return [Request(p, tokens, ("own", n), temperature) for n, p in enumerate(prompts)]
+
+
+def plainly(model, requests, stop=()):
+    return generate(Engine(model, list(stop), 24, VOCABULARY), requests)
+
+
+def drafting(model, k, stop=(), slots=24, method="coupled", argmax=False, **more) -> Engine:
+    return Engine(model, list(stop), slots, VOCABULARY, drafter=MTPDrafter(k, method, argmax), **more)
+
+
+@pytest.mark.parametrize(("mode", "layers", "k"), WAYS)
+def test_the_text_is_that_of_plain_decoding(mode, layers, k, count=16):
+    """Greedy, at T = 1, with top-k and top-p, with stops; some guesses right, some wrong."""
+    model = fitted(mode, layers)
+    requests = requests_of(count, model.config) + own_requests() + own_requests(1.0)
+    plain = [result(e) for e in plainly(model, requests, [3, 7])]
+    engine = drafting(model, k, [3, 7])
+    assert [result(e) for e in generate(engine, requests)] == plain
+    drafted, accepted = engine.drafter.counts.values()
+    assert 0 < accepted[-1] <= accepted[0] < drafted[0] == drafted[-1]
+    for pool in (engine.pool, engine.drafter.pool):
+        assert pool.free == pool.count
+
+
+def test_a_verifier_that_believes_every_guess_is_seen():
+    """Negative control of the test above."""
+    model, engine = fitted(*WAYS[0][:2]), drafting(fitted(*WAYS[0][:2]), 3)
+    requests = own_requests()
+
+    def believe(logits, settings, tokens, sequences):
+        at = 0
+        for s in sequences:
+            tokens[at : at + len(s.draft)] = torch.tensor(s.draft, dtype=torch.long)
+            at += 1 + len(s.draft)
+        return tokens
+
+    engine.drafter.verify = believe
+    assert [result(e) for e in generate(engine, requests)] != [result(e) for e in plainly(model, requests)]
+
+
+@pytest.mark.parametrize(("mode", "layers", "k"), WAYS)
+@pytest.mark.parametrize("way", [{}, {"tokens": 250, "budget": 30}, {"prefix_cache": False, "slots": 5}])
+def test_on_off_and_any_k_at_any_step(mode, layers, k, way):
+    """The number of guesses changes at every step; pre-emption, chunks and few slots on top."""
+    model, rng = fitted(mode, layers), np.random.default_rng(0)
+    requests = requests_of(24, model.config) + own_requests(1.0)
+    plain = [result(e) for e in plainly(model, requests, [3, 7])]
+    engine = drafting(model, k, [3, 7], **way)
+    ids, done = [engine.add(r) for r in requests], {}
+    while engine.busy:
+        engine.drafter.k = int(rng.integers(0, k + 1))
+        done |= {e.id: result(e) for e in engine.step() if e.finish_reason}
+    assert [done[i] for i in ids] == plain and engine.drafter.accepted[0] > 0
+    assert (engine.scheduler.preemptions > 0) == ("tokens" in way)
+
+
+def test_new_weights_in_the_middle():
+    """Drafts of the old weights are forgotten; the text is that of plain decoding with the same change."""
+    model, other = fitted("parallel", 3), model_of(fitted("parallel", 3).config, seed=1)
+    requests, found = own_requests(1.0), []
+    for engine in (Engine(model, [], 24, VOCABULARY), drafting(model, 3)):
+        done, steps = {}, 0
+        for request in requests:
+            engine.add(request)
+        while engine.busy:
+            if min((s.count for s in engine.scheduler.running), default=0) >= 12 and not engine.version:
+                for s in [*engine.scheduler.running]:  # the same place in every text, however fast it came
+                    cut = len(s.request.prompt) + 12
+                    del s.tokens[cut:], s.logprobs[12:], s.versions[12:], s.top_logprobs[12:]
+                engine.update_weights(other.state_dict(), 1)
+            done |= {e.id: (result(e), e.versions) for e in engine.step() if e.finish_reason}
+            steps += 1
+        found.append([done[i] for i in sorted(done)])
+    assert found[0] == found[1]
+
+
+def walk(model, request, event, k) -> list[list[int]]:
+    """[drafted, accepted] by position, from one forward pass over the finished text: at each place where the engine
+    verifies, the guesses are those of the MTP layers under the same noise, and it goes on behind the first wrong one."""
+    ids = torch.tensor([[*request.prompt, *event.token_ids]])
+    positions, segments = torch.arange(ids.shape[1])[None], torch.ones_like(ids)
+    logits = model.mtp_logits(model(ids, positions), ids, positions, None)[:k]
+    first, streams = len(request.prompt), np.full(ids.shape[1], stream_of(request.seed, request.key), dtype=np.uint64)
+    settings = [torch.tensor([v]).expand(ids.shape[1]) for v in (float(request.temperature), 0, float(request.top_p))]
+    guesses = []
+    for depth, each in enumerate(logits):
+        places = np.maximum(0, np.arange(ids.shape[1]) + depth + 2 - first)
+        noise = exponentials(streams, places, VOCABULARY) if request.temperature else None
+        guesses.append(sample(each[0, :, :VOCABULARY], noise, *settings)[None])
+    labels = [shift_labels(ids, segments, depth + 2) for depth in range(k)]
+    hits = torch.stack([each[0] for each in accepted_prefixes(guesses, labels)], dim=1)
+    drafted, accepted, at, last = [0] * k, [0] * k, first - 1, ids.shape[1] - 1
+    while at + 1 < last:  # the token at + 1 is known; there is a place to verify
+        right = int(hits[at].sum())
+        drafted = [n + 1 for n in drafted]
+        accepted = [n + (depth < right) for depth, n in enumerate(accepted)]
+        at += right + 1
+    return [drafted, accepted]
+
+
+@pytest.mark.parametrize(("mode", "layers", "k"), [("parallel", 3, 3), ("chained", 2, 2)])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_acceptance_is_what_a_forward_pass_foretells(mode, layers, k, temperature):
+    """To the last guess, by position: caches, positions, masks, shifts and noise at once. The last step of a text may
+    verify guesses beyond its end, which the pass cannot know: those texts are long, and at most one step each."""
+    model, requests = fitted(mode, layers), own_requests(temperature)
+    engine, foretold = drafting(model, k), np.zeros((2, k), dtype=int)
+    events = generate(engine, requests)
+    for request, event in zip(requests, events, strict=True):
+        foretold += np.array(walk(model, request, event, k))
+    counts = np.array(list(engine.drafter.counts.values()))
+    assert 30 < foretold[1, 0] < foretold[0, 0] - 30
+    assert counts[0, 0] == foretold[0, 0]
+    assert (0 <= counts[1] - foretold[1]).all() and (counts[1] - foretold[1]).max() <= 1 + len(requests) // 3
+
+
+def test_acceptance_is_the_teacher_forced_estimate():
+    """Over all places of the texts, visited or not: within the interval of either count."""
+    model, requests = fitted("parallel", 3), own_requests(1.0, count=40)
+    engine = drafting(model, 3, slots=40)
+    events, hits, places = generate(engine, requests), np.zeros(3), 0
+    for request, event in zip(requests, events, strict=True):
+        ids = torch.tensor([[*request.prompt, *event.token_ids]])
+        positions, first = torch.arange(ids.shape[1])[None], len(request.prompt)
+        logits = [
+            e[0, first - 1 : -4, :VOCABULARY] for e in model.mtp_logits(model(ids, positions), ids, positions, None)
+        ]
+        streams = np.full(len(logits[0]), stream_of(0, request.key), dtype=np.uint64)
+        ones, right = torch.ones(len(logits[0])), True
+        for depth, each in enumerate(logits):
+            noise = exponentials(streams, np.arange(len(each)) + depth + 1, VOCABULARY)
+            guesses = sample(each, noise, ones, ones.long() * 0, ones)
+            right = right & (guesses == ids[0, first + depth + 1 :][: len(each)])
+            hits[depth] += int(right.sum())
+        places += len(logits[0])
+    drafted, accepted = (np.array(n) for n in engine.drafter.counts.values())
+    estimate, share = hits / places, accepted / drafted
+    margin = 2.6 * np.sqrt(estimate * (1 - estimate) * (1 / drafted + 1 / places))
+    assert (np.abs(estimate - share) <= margin).all(), (estimate, share, margin)
+    assert estimate[0] - estimate[2] > margin.max()  # negative control: another position's is not within it
+
+
+class Liar(MTPDrafter):
+    """Puts false or true guesses in the place of its own."""
+
+    def __init__(self, k, texts=None):
+        super().__init__(k)
+        self.texts, self.kept = texts, {}
+
+    def propose(self, batch, hidden, sequences):
+        super().propose(batch, hidden, sequences)
+        for s in sequences:
+            rest = self.texts[s.id][s.count :] if self.texts else []
+            s.draft = [*rest, *[0] * self.k][: self.k] if self.texts else [(t + 1) % VOCABULARY for t in s.draft]
+
+    def _keep(self, ids):
+        pass
+
+
+@pytest.mark.parametrize(("mode", "layers", "k"), WAYS)
+def test_rejected_guesses_leave_no_trace_in_the_mtp_cache(mode, layers, k):
+    """The blocks' keys and values of true slots, after a run of false guesses and one of true ones: the same bits."""
+    model, requests = fitted(mode, layers), own_requests(1.0, count=4)
+    texts = {n + 1: e.token_ids for n, e in enumerate(plainly(model, requests))}
+    liars = [Liar(k, None), Liar(k, texts)]
+    for liar in liars:
+        generate(Engine(model, [], 24, VOCABULARY, drafter=liar), requests)
+    assert liars[0].accepted[0] == 0 and liars[1].accepted[-1] > 10
+    for i in texts:
+        held = [liar.responses[i] for liar in liars]
+        for depth in range(layers):
+            true = min(own.known for own in held) - 1 - depth
+            places = [[own.blocks[t // 16] * 16 + t % 16 for t in range(true)] for own in held]
+            one, two = (liar.cache.k[depth, :, at] for liar, at in zip(liars, places, strict=True))
+            assert true > 20 and torch.equal(one, two)
+            assert torch.equal(*(liar.cache.v[depth, :, at] for liar, at in zip(liars, places, strict=True)))
+    unlike = liars[0].cache.k[0, :, places[0]] - liars[1].cache.k[0, :, places[1][::-1]]  # negative control
+    assert unlike.abs().max() > 0
+
+
+def test_a_long_prompt_is_caught_up_piece_by_piece(monkeypatch):
+    model = fitted("parallel", 3)
+    requests, counts = own_requests(1.0), []
+    for piece in (1024, 7):
+        monkeypatch.setattr("openmimo.infer.draft.PIECE", piece)
+        engine = drafting(model, 3)
+        generate(engine, requests)
+        counts.append(engine.drafter.counts)
+    assert counts[0] == counts[1]
+
+
+def test_no_guesses_where_there_is_no_room():
+    """At the last positions of the model, and where the cache is full; the text ends as it should."""
+    model = fitted("parallel", 3)
+    length = model.config.max_length
+    requests = [Request(tuple(range(10, 10 + n)), length - n, ("end", n)) for n in (1, length - 1, length - 3, 40)]
+    plain = [result(e) for e in plainly(model, requests)]
+    for more in ({}, {"tokens": length}):
+        assert [result(e) for e in generate(drafting(model, 3, **more), requests)] == plain
+
+
+def test_too_many_guesses_are_a_user_error():
+    with pytest.raises(UserError, match="has no MTP layer"):
+        check_drafts(CONFIG.model_copy(update={"mtp_layers": 0}), 1, "here")
+    with pytest.raises(UserError, match="1 MTP layer.*use --mtp 1.*mtp extend --layers 2"):
+        check_drafts(CONFIG, 2, "here")
+    check_drafts(CONFIG.model_copy(update={"mtp_mode": "chained"}), 5, "here")
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize(("mode", "layers", "k"), MORE_WAYS)
+def test_64_prompts_are_those_of_plain_decoding(mode, layers, k, temperature):
+    model = fitted(mode, layers)
+    requests = own_requests(temperature, count=64, tokens=60)
+    plain = [result(e) for e in plainly(model, requests)]
+    for slots in (64, 1):
+        engine = drafting(model, k, slots=slots)
+        assert [result(e) for e in generate(engine, requests)] == plain
+        assert engine.drafter.accepted[0] > 100
+    assert math.prod(engine.drafter.accepted) > 0
