@@ -161,6 +161,22 @@ def export(
 
 
 @app.command()
+def simulate(
+    scenario: Annotated[Optional[Path], typer.Argument(help="For example recipes/scenarios/report.toml")] = None,  # noqa: UP045
+    replay: Annotated[
+        Path | None, typer.Option(help="A stage's folder with trace.jsonl, in place of a scenario")
+    ] = None,  # noqa: UP045
+    policy: Annotated[list[str] | None, typer.Option(help="Of static, naive, continuous, async, early [all]")] = None,  # noqa: UP045
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+):
+    """Run the rollout policy on a virtual clock: the report's Table 2 for a cluster, or "what if" on your own run."""
+    from openmimo.rl.rollout.whatif import run_simulation
+
+    run_simulation(scenario, replay, policy or [], overrides or (), as_json, _console())
+
+
+@app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A run's folder, for example runs/tiny", show_default=False)]):
     """Write report.html from a run's logs, whole or in part."""
     from openmimo.report.page import write_report

@@ -148,7 +148,12 @@ class Curate(Section):
 
 class Rl(Section):
     """GRPO [R 3.3]. batch: groups a step; group: responses a problem; minibatch: groups an update. Rollouts are always
-    sampled at temperature = top-p = 1, so that the trainer's log-probabilities are those of the sampler."""
+    sampled at temperature = top-p = 1, so that the trainer's log-probabilities are those of the sampler.
+
+    schedule: a row of the report's Table 2 [R 3.4], `early` is Seamless Rollout; all but `static` give the same batches.
+    filter: which groups are valid, see rollout/group. max_tasks_per_step: 8 batches where not given. engines: worker
+    processes that generate (0: the trainer's own does); judges: threads with judges of their own. order, selective,
+    forecast: see easy_pool."""
 
     optim: Optim = Optim(weight_decay=0.0)
     lr: float = Field(1e-6, gt=0)
@@ -162,9 +167,15 @@ class Rl(Section):
     eps_low: float = Field(0.2, gt=0)
     eps_high: float = Field(0.28, gt=0)
     loss_norm: Literal["tokens", "group"] = "tokens"
-    dynamic_sampling: bool = True
-    max_rounds: int = Field(8, gt=0)
+    schedule: Literal["static", "naive", "continuous", "async", "early"] = "early"
+    filter: Literal["unequal_rewards", "mixed_passes"] = "unequal_rewards"
+    max_tasks_per_step: int | None = Field(None, gt=0)
+    engines: int = Field(0, ge=0)
+    judges: int = Field(1, gt=0)
     easy_alpha: float = Field(0.1, ge=0, lt=1)
+    order: Literal["seeded", "longest_first"] = "seeded"
+    selective: float = Field(1.0, gt=0, le=1)
+    forecast: Literal["set", "problem"] = "set"
     reward: Literal["strict", "soft", "all_or_nothing", "linear"] = "strict"
     micro_batch: int = Field(128, gt=0)
 
@@ -172,6 +183,8 @@ class Rl(Section):
     def _minibatches_divide(self):
         if self.batch % self.minibatch:
             raise ValueError(f"batch ({self.batch}) must be a multiple of minibatch ({self.minibatch})")
+        if self.max_tasks_per_step is not None and self.max_tasks_per_step < self.batch:
+            raise ValueError(f"max_tasks_per_step ({self.max_tasks_per_step}) must be at least batch ({self.batch})")
         return self
 
 

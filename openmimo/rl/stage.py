@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from openmimo.judge.pool import Judge
 from openmimo.model.hub import save_into
 from openmimo.recipe import Rl
 from openmimo.rl.difficulty import DifficultyTable
+from openmimo.rl.rollout.journal import FILE as JOURNAL
 from openmimo.rl.score import score_responses
 from openmimo.rl.trainer import Trainer
 from openmimo.rows import Problem, read_rows
@@ -45,10 +47,15 @@ def train(
 ) -> None:  # fmt: skip
     """Trains `source` on `problems` and writes the checkpoint into `folder`. difficulty: levels of each problem's
     tests (None: one level); reward: `module:function` in place of the rules, see rl/score.py."""
-    with Judge(workers=1) as judge, MathJudge() as maths:
-        score = partial(
-            score_responses, judge=judge, math_judge=maths, reward_kind=reward or rl.reward, difficulty=difficulty
-        )
-        trainer = Trainer(source, problems, rl, seed, slots, score)
+    with ExitStack() as stack:
+        scorers = []
+        for _ in range(rl.judges):
+            judge, maths = stack.enter_context(Judge(workers=1)), stack.enter_context(MathJudge())
+            kind = reward or rl.reward
+            scorers.append(
+                partial(score_responses, judge=judge, math_judge=maths, reward_kind=kind, difficulty=difficulty)
+            )
+        trainer = stack.enter_context(closing(Trainer(source, problems, rl, seed, slots, scorers, folder)))
         trainer.train(steps, checkpointer, log)
+    (folder / JOURNAL).unlink()
     save_into(folder, trainer.model, source)

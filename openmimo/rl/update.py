@@ -10,7 +10,7 @@ from torch import Tensor
 from openmimo.model.transformer import Transformer, token_logprobs
 from openmimo.recipe import Rl
 from openmimo.rl.grpo import group_advantages, policy_loss, token_weights
-from openmimo.rl.rollout.naive import Group
+from openmimo.rl.rollout.group import Group
 from openmimo.train.optim import Optimisers
 
 

@@ -10,7 +10,7 @@ from miniature import model_of
 from openmimo.infer.engine import Event
 from openmimo.recipe import Optim, Rl
 from openmimo.rl.grpo import group_advantages, has_signal, policy_loss, token_weights
-from openmimo.rl.rollout.naive import Group
+from openmimo.rl.rollout.group import Group
 from openmimo.rl.score import Scored
 from openmimo.rl.update import micro_batches, response_logprobs, sequences_of, update
 from openmimo.train.optim import Optimisers
