@@ -18,7 +18,7 @@ from openmimo.judge.pool import RUNGS, Judge
 from openmimo.rows import Limits, Problem, Test
 
 ATTACKS = sorted(Path(__file__).with_name("attacks").glob("*.py"))
-LIMITS = Limits(cpu_s=0.2, wall_s=0.5, memory_mb=64, output_kb=1024)
+LIMITS = Limits(cpu_s=0.1, wall_s=0.15, memory_mb=64, output_kb=1024)
 ASK = [{"role": "user", "content": "Solve it."}]
 CALLS = Problem(
     "squares",
@@ -87,9 +87,8 @@ def test_attack_is_not_accepted(judge, path):
     start = time.monotonic()
     found = verdicts(judge, problem, program)
     assert "AC" not in found and "IE" not in found
-    expected = EXPECTED_VERDICTS.get(path.stem)
-    assert expected is None or set(found) == {expected}, found
-    assert time.monotonic() - start < 60
+    assert set(found) == {EXPECTED_VERDICTS[path.stem]} if path.stem in EXPECTED_VERDICTS else True
+    assert time.monotonic() - start < 8
     assert nothing_left(judge)
     assert verdicts(judge, replace(problem, limits=Limits()), HONEST[problem.id]) == ["AC"] * len(problem.tests)
 

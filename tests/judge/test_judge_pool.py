@@ -134,7 +134,7 @@ def test_program_that_does_not_load(judge):
     endless = calls(*[([], 1)] * 20, limits=Limits(cpu_s=0.2))
     start = time.monotonic()
     assert verdicts(judge, endless, "while True: pass") == ["TLE"] * 20
-    assert time.monotonic() - start < 3.5  # one test of 0.2 s, not twenty of them
+    assert time.monotonic() - start < 2
 
 
 def test_programs_are_reproducible(judge):

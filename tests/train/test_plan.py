@@ -1,9 +1,9 @@
 """`openmimo plan`: exact steps at every border, figures by hand, under two seconds without torch."""
 
 import json
-import os
 import subprocess
 import sys
+import time
 from bisect import bisect_left
 from io import StringIO
 from pathlib import Path
@@ -116,12 +116,9 @@ def test_the_papers_plan():
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_plan_takes_under_two_seconds_and_no_torch(path):
-    began = os.times()
+    began = time.perf_counter()
     out = subprocess.run([sys.executable, "-c", COMMAND, str(path)], capture_output=True, text=True)
-    ended = os.times()
-    seconds = (
-        ended.children_user + ended.children_system - began.children_user - began.children_system
-    )  # CPU: load apart
+    seconds = time.perf_counter() - began
     assert out.returncode == 0, out.stderr
     assert seconds < 2
     p = plan(load_recipe(path))
