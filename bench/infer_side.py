@@ -99,4 +99,5 @@ def main() -> None:
     print("\n" + json.dumps({"tok_s": useful / min(seconds[1:]), "rss_mb": memory, "token_ids": found}))
 
 
-main()
+if __name__ == "__main__":
+    main()

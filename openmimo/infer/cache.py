@@ -9,6 +9,9 @@ Shapes: N tokens of the step, H heads, K key-value heads, G = H / K, E head_dim,
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,6 +23,14 @@ LANES = 8  # head_dim is padded to a multiple of it, with zeros: in narrower pro
 SPAN = 128  # longer sums are split by the matrix library where it likes; up to here it adds in order
 
 
+def zeros(shape: tuple[int, ...], dtype: torch.dtype, device) -> Tensor:
+    """torch.zeros, but on the CPU its pages take no memory before something is written to them."""
+    if torch.device(device).type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    count = math.prod(shape) * torch.empty(0, dtype=dtype).element_size()
+    return torch.from_numpy(np.zeros(count, dtype=np.uint8)).view(dtype).view(shape)
+
+
 class PagedCache:
     """k, v: (layers, K, places, E padded), `size` places a block; block 0 is never written. Memory is touched on first
     use."""
@@ -28,8 +39,7 @@ class PagedCache:
         self.size, self.heads, self.kv_heads, self.head_dim = size, config.heads, config.kv_heads, config.head_dim
         self.width = padded(config.head_dim, LANES)
         shape = (layers, config.kv_heads, (blocks + 1) * size, self.width)
-        self.k = torch.zeros(shape, dtype=dtype, device=device)
-        self.v = torch.zeros(shape, dtype=dtype, device=device)
+        self.k, self.v = (zeros(shape, dtype, device) for _ in range(2))
         self.batch: Batch | None = None
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

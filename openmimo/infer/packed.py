@@ -15,6 +15,7 @@ from openmimo.model.layers import Attention, SwiGLU
 from openmimo.model.transformer import Transformer
 
 LANES = 16
+PREPACKED = 1 << 20  # elements from which oneDNN's own layout is the faster one (measured: 1.1 to 2 times, small batches)
 
 
 class PackedLinear:
@@ -25,21 +26,40 @@ class PackedLinear:
         self.parts, self.bias_of = parts, bias
         widths = [-(-n // lanes) * lanes for n, _ in shapes]
         rows = -(-shapes[0][1] // inner) * inner
-        self.weight = torch.zeros(rows, sum(widths), dtype=dtype, device=device)
-        self.bias = torch.zeros(sum(widths), dtype=dtype, device=device) if bias else None
+        self.shape = (rows, sum(widths))
+        self.dtype, self.device = dtype, device
+        self.prepacked = (
+            rows * sum(widths) >= PREPACKED
+            and dtype == torch.float32
+            and torch.device(device).type == "cpu"
+            and torch.backends.mkldnn.is_available()
+        )
+        self.weight = self.bias = None
         starts = [sum(widths[:i]) for i in range(len(widths))]
         self.places = [slice(at, at + n) for at, (n, _) in zip(starts, shapes, strict=True)]
         self.inputs = shapes[0][1]
 
     def load(self, state: dict[str, Tensor]) -> None:
+        """Reads the parts from a state dict; tensors of a layout of its own are made anew, others written over."""
+        plain = self.weight
+        if plain is None or self.prepacked:
+            plain = torch.zeros(self.shape, dtype=self.dtype, device=self.device)
         for part, place in zip(self.parts, self.places, strict=True):
-            self.weight[: self.inputs, place].copy_(state[part + ".weight"].t())
-            if self.bias is not None:
+            plain[: self.inputs, place].copy_(state[part + ".weight"].t())
+        if self.bias_of:
+            self.bias = torch.zeros(self.shape[1], dtype=self.dtype, device=self.device)
+            for part, place in zip(self.parts, self.places, strict=True):
                 self.bias[place].copy_(state[part + ".bias"])
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(plain.t().contiguous(), 64) if self.prepacked else plain
 
     def __call__(self, x: Tensor) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])
-        y = torch.mm(flat, self.weight) if self.bias is None else torch.addmm(self.bias, flat, self.weight)
+        if self.prepacked:
+            y = torch.ops.mkldnn._linear_pointwise(flat, self.weight, self.bias, "none", [], "")
+        elif self.bias is None:
+            y = torch.mm(flat, self.weight)
+        else:
+            y = torch.addmm(self.bias, flat, self.weight)
         return y.view(*x.shape[:-1], -1)
 
 
