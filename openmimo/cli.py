@@ -8,27 +8,15 @@ from typing import Annotated, Optional
 
 import typer
 
+from openmimo import groups
 from openmimo.errors import UserError, disk_full
+from openmimo.options import InOrder, Out, Overrides, RecipePath, Source, console
 
 app = typer.Typer(
+    cls=InOrder,
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
     help="The MiMo-7B recipe, whole and runnable: from HTML to a reasoning model.",
 )  # fmt: skip
-
-rl_app = typer.Typer(invoke_without_command=True)
-app.add_typer(rl_app, name="rl")
-judge_app = typer.Typer(no_args_is_help=True, help="Judge programs and math answers; a verdict for every test.")
-app.add_typer(judge_app, name="judge")
-
-mtp_app = typer.Typer(no_args_is_help=True, help="Multi-token prediction: more layers to draft with.")
-app.add_typer(mtp_app, name="mtp")
-
-RecipePath = Annotated[Path, typer.Argument(help="A recipe, for example recipes/tiny.toml", show_default=False)]
-Overrides = Annotated[
-    Optional[list[str]], typer.Option("--set", help="Override a key: --set rl.steps=20 (repeatable)")  # noqa: UP045
-]
-Source = Annotated[Path, typer.Option("--from", help="A checkpoint folder in the HF layout (Qwen2, Llama or MiMo)")]
-Out = Annotated[Path, typer.Option("--out", help="The folder to write; it appears when it is whole")]
 
 
 @app.command()
@@ -42,7 +30,7 @@ def plan(recipe: RecipePath, overrides: Overrides = None, as_json: Annotated[boo
     if as_json:
         print(to_json(make_plan(loaded)))
         return
-    print_plan(loaded, _console())
+    print_plan(loaded, console())
 
 
 @app.command()
@@ -55,7 +43,7 @@ def run(
     from openmimo.recipe import load_recipe
     from openmimo.whole import run_recipe
 
-    run_recipe(load_recipe(recipe, overrides or ()), out, _console())
+    run_recipe(load_recipe(recipe, overrides or ()), out, console())
 
 
 @app.command()
@@ -69,68 +57,11 @@ def sft(
     """Fine-tune a checkpoint of yours on conversations (loss on the answers only, packed)."""
     from openmimo.alone import run_sft
 
-    run_sft(source, data, out, recipe, overrides or (), _console())
+    run_sft(source, data, out, recipe, overrides or (), console())
 
 
-@rl_app.callback()
-def rl(
-    context: typer.Context,
-    source: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--from", help="A checkpoint folder in the HF layout (Qwen2, Llama or MiMo)"),
-    ] = None,
-    problems: Annotated[Optional[Path], typer.Option(help="JSONL or Parquet of Problem rows")] = None,  # noqa: UP045
-    out: Out = Path("rl-out"),
-    reward: Annotated[Optional[str], typer.Option(help="Your own reward, module:function")] = None,  # noqa: UP045
-    difficulty: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="A table of `openmimo rl difficulty`; without it all tests of a problem are one level"),
-    ] = None,
-    overrides: Overrides = None,
-    recipe: Annotated[Optional[Path], typer.Option(help="A recipe whose [rl] section is used")] = None,  # noqa: UP045
-):
-    """Train a checkpoint of yours by GRPO on verifiable problems; or `rl difficulty`, how hard each test is."""
-    if context.invoked_subcommand:
-        return
-    if source is None or problems is None:
-        raise UserError(
-            f"rl: the option {'--from' if source is None else '--problems'} is missing; see `openmimo rl --help`"
-        )
-    from openmimo.alone import run_rl
-
-    run_rl(source, problems, out, reward, difficulty, recipe, overrides or (), _console())
-
-
-@rl_app.command("difficulty")
-def rl_difficulty(
-    rollouts: Annotated[list[Path], typer.Argument(help="JSONL of Rollout rows, or of `openmimo judge run --json`")],
-    problems: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="The problems, in any format of `judge run`: tests that no row has are of unknown rate"),
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", help="The table to write")] = Path("difficulty.json"),
-):
-    """From many solutions' verdicts to each test's pass rate and level of difficulty, saved with a hash."""
-    from openmimo.rl.tabulate import tabulate
-
-    tabulate(rollouts, problems, out, _console())
-
-
-@mtp_app.command()
-def extend(
-    source: Source,
-    out: Out,
-    layers: Annotated[int, typer.Option(min=2, help="MTP layers in all")] = 3,
-    prompts: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="JSONL as for `generate`, or Problem rows [default: the run's training problems]"),
-    ] = None,
-    overrides: Overrides = None,
-):
-    """Copy the trained MTP layer, and tune the copies on the model's own text; all else is frozen, bit for bit."""
-    from openmimo.alone import run_extend
-
-    run_extend(source, out, layers, prompts, overrides or (), _console())
+app.add_typer(groups.rl_app, name="rl")
+app.add_typer(groups.mtp_app, name="mtp")
 
 
 @app.command("eval")
@@ -144,7 +75,7 @@ def evaluate(
     """Sample answers to problems and print avg@n and pass@k with intervals."""
     from openmimo.alone import run_eval
 
-    run_eval(source, problems, out, recipe, overrides or (), _console())
+    run_eval(source, problems, out, recipe, overrides or (), console())
 
 
 @app.command()
@@ -157,7 +88,7 @@ def export(
     """Write a checkpoint in another layout, for the engine you use."""
     from openmimo.release.export import export as export_checkpoint
 
-    _console().print(f"wrote {export_checkpoint(source, out, profile, dtype)}")
+    console().print(f"wrote {export_checkpoint(source, out, profile, dtype)}")
 
 
 @app.command()
@@ -173,7 +104,7 @@ def simulate(
     """Run the rollout policy on a virtual clock: the report's Table 2 for a cluster, or "what if" on your own run."""
     from openmimo.rl.rollout.whatif import run_simulation
 
-    run_simulation(scenario, replay, policy or [], overrides or (), as_json, _console())
+    run_simulation(scenario, replay, policy or [], overrides or (), as_json, console())
 
 
 @app.command()
@@ -181,7 +112,7 @@ def report(folder: Annotated[Path, typer.Argument(help="A run's folder, for exam
     """Write report.html from a run's logs, whole or in part."""
     from openmimo.report.page import write_report
 
-    _console().print(f"wrote {write_report(folder)}")
+    console().print(f"wrote {write_report(folder)}")
 
 
 @app.command()
@@ -195,60 +126,7 @@ def chat(
     """Ask a checkpoint; its reasoning and answer are streamed."""
     from openmimo.infer.chat import chat as start_chat
 
-    start_chat(checkpoint, ask, temperature, max_tokens, seed, _console())
-
-
-@judge_app.command("run")
-def judge_run(
-    problems: Annotated[
-        Path, typer.Argument(help="openmimo, MBPP+, HumanEval+, LiveCodeBench, APPS, TACO, CodeContests")
-    ],
-    solutions: Annotated[Path, typer.Argument(help="JSONL of {task_id, solution}: a whole program each")],
-    as_json: Annotated[bool, typer.Option("--json", help="One line a program instead of a table")] = False,
-    stop_on_failure: Annotated[bool, typer.Option(help="Judge no test after a program's first failure")] = False,
-    time_limit: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(min=0.01, help="CPU seconds a test [default: the problem's own; 1 where it says nothing]"),
-    ] = None,
-    memory_mb: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=16, help="Memory a test in MB [default: the problem's own; 256 where it says nothing]"),
-    ] = None,
-    workers: Annotated[Optional[int], typer.Option(min=1, help="[default: one a core]")] = None,  # noqa: UP045
-):
-    """Judge programs: AC, WA, TLE, MLE, OLE, RE or IE for every test, with CPU time, wall time and memory."""
-    import os
-
-    from openmimo.judge.run import run as judge_programs
-
-    cores = len(os.sched_getaffinity(0))
-    if not judge_programs(
-        problems, solutions, as_json, stop_on_failure, time_limit, memory_mb, workers or cores, _console()
-    ):
-        raise typer.Exit(1)  # some tests were not judged, by our fault
-
-
-@judge_app.command("serve")
-def judge_serve(
-    host: Annotated[str, typer.Option(help="Bind where only your own workers are: there is no password")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 8300,
-    workers: Annotated[Optional[int], typer.Option(min=1, help="[default: one a core]")] = None,  # noqa: UP045
-    queue: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Programs that may wait; more get status 429 [default: 64 a worker]"),
-    ] = None,
-    largest_mb: Annotated[int, typer.Option(min=1, help="The largest request, in MB")] = 256,
-):
-    """Judge over HTTP for workers elsewhere: /judge, /answers, /health, /metrics."""
-    import os
-
-    try:
-        from openmimo.judge.serve import serve
-    except ImportError as error:
-        raise UserError(f"judge serve: {error.name} is missing; `pip install 'openmimo[serve]'`") from None
-
-    workers = workers or len(os.sched_getaffinity(0))
-    serve(host, port, workers, queue or 64 * workers, largest_mb, _console())
+    start_chat(checkpoint, ask, temperature, max_tokens, seed, console())
 
 
 @app.command()
@@ -282,13 +160,10 @@ def serve(
     """Serve a checkpoint to OpenAI's clients: chat and completions, /health, /metrics."""
     from openmimo.infer.serve import serve as start_server
 
-    start_server(checkpoint, host, port, name, slots, mtp, _console())
+    start_server(checkpoint, host, port, name, slots, mtp, console())
 
 
-def _console():
-    from rich.console import Console
-
-    return Console()
+app.add_typer(groups.judge_app, name="judge")
 
 
 def main() -> None:

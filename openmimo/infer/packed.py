@@ -15,7 +15,9 @@ from openmimo.model.layers import Attention, SwiGLU
 from openmimo.model.transformer import Transformer
 
 LANES = 16
-PREPACKED = 1 << 20  # elements from which oneDNN's own layout is the faster one (measured: 1.1 to 2 times, small batches)
+PREPACKED = (
+    1 << 20
+)  # elements from which oneDNN's own layout is the faster one (measured: 1.1 to 2 times, small batches)
 
 
 class PackedLinear:

@@ -6,7 +6,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from miniature import CONFIG, VOCABULARY, model_of
+from miniature import VOCABULARY, model_of
 
 from openmimo.infer.engine import Engine, Request
 

@@ -127,9 +127,10 @@ def test_seeds(client):
     how = {"model": "tiny", "messages": CHAT, "max_tokens": 16}
     texts = [
         client.chat.completions.create(**how, **s).choices[0].message.content
-        for s in ({"seed": 1}, {"seed": 1}, {}, {})
+        for s in ({"seed": 1}, {"seed": 1}, *[{}] * 6)
     ]
-    assert texts[0] == texts[1] and len(set(texts)) == 3
+    assert texts[0] == texts[1]
+    assert len(set(texts[2:])) > 2  # some may be empty
 
 
 def test_a_stop_string_is_cut_off(client, expected):

@@ -242,11 +242,10 @@ def test_problems_that_cannot_be_trained_on(folder):
 def test_drafting_changes_no_bit_of_rl(folder, tmp_path):
     """Rollouts with MTP guesses, under weights that change every step: the same rows, the same weights."""
     plain, drafting = trainer_of(folder), trainer_of(folder)
-    engine = drafting.worker.engine
-    drafting.worker.engine = Engine(
-        drafting.model, list(engine.stop_ids), 16, engine.vocab_size, drafter=MTPDrafter(1)
-    )  # fmt: skip
+    (worker,) = drafting.driver.workers
+    stop_ids, vocab_size = list(worker.feed.engine.stop_ids), worker.feed.engine.vocab_size
+    worker.feed.engine = Engine(drafting.model, stop_ids, 16, vocab_size, drafter=MTPDrafter(1))
     assert train(plain, tmp_path / "plain") == train(drafting, tmp_path / "drafting")
     assert same_weights(plain, drafting)
-    drafted, accepted = drafting.worker.engine.drafter.counts.values()
+    drafted, accepted = worker.feed.engine.drafter.counts.values()
     assert drafted[0] > 100 and accepted[0] > 0
