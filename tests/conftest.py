@@ -44,6 +44,14 @@ class SmokeRun:
     text: str
 
 
+def pytest_collection_modifyitems(items):
+    """For two workers: a file's tests share one, and so do all that need the smoke run, which comes first."""
+    for item in items:
+        group = "smoke" if "smoke" in item.fixturenames else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: "smoke" not in item.fixturenames)
+
+
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory) -> SmokeRun:
     """One unbroken run for the whole suite. Nobody may write into its folder: copy it."""
