@@ -67,7 +67,7 @@ def main():
     run = {"evalplus": evalplus, "verl": verl, "bare": bare}[sys.argv[1]](tasks)
     out = os.dup(1)
     os.dup2(2, 1)  # nothing that a program prints may pass for a figure
-    while os.read(0, 1):
+    while sys.stdin.buffer.read(1):  # not os.read: what `readline` read ahead would be lost
         began = time.perf_counter()
         accepted = run()
         os.write(out, f"{time.perf_counter() - began} {accepted}\n".encode())

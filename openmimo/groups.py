@@ -13,6 +13,9 @@ from openmimo.options import Out, Overrides, Source, console
 
 rl_app = typer.Typer(invoke_without_command=True)
 mtp_app = typer.Typer(no_args_is_help=True, help="Multi-token prediction: more layers to draft with.")
+Unsafe = Annotated[
+    bool, typer.Option("--unsafe", help="Limits alone, where nothing better is offered: programs can read your files")
+]
 judge_app = typer.Typer(no_args_is_help=True, help="Judge programs and math answers; a verdict for every test.")
 
 
@@ -94,13 +97,14 @@ def judge_run(
         typer.Option(min=16, help="Memory a test in MB [default: the problem's own; 256 where it says nothing]"),
     ] = None,
     workers: Annotated[Optional[int], typer.Option(min=1, help="[default: one a core]")] = None,  # noqa: UP045
+    unsafe: Unsafe = False,
 ):
     """Judge programs: AC, WA, TLE, MLE, OLE, RE or IE for every test, with CPU time, wall time and memory."""
     from openmimo.judge.run import run as judge_programs
 
     cores = len(os.sched_getaffinity(0))
     if not judge_programs(
-        problems, solutions, as_json, stop_on_failure, time_limit, memory_mb, workers or cores, console()
+        problems, solutions, as_json, stop_on_failure, time_limit, memory_mb, workers or cores, unsafe, console()
     ):
         raise typer.Exit(1)  # some tests were not judged, by our fault
 
@@ -115,6 +119,7 @@ def judge_serve(
         typer.Option(min=1, help="Programs that may wait; more get status 429 [default: 64 a worker]"),
     ] = None,
     largest_mb: Annotated[int, typer.Option(min=1, help="The largest request, in MB")] = 256,
+    unsafe: Unsafe = False,
 ):
     """Judge over HTTP for workers elsewhere: /judge, /answers, /health, /metrics."""
     try:
@@ -123,4 +128,4 @@ def judge_serve(
         raise UserError(f"judge serve: {error.name} is missing; `pip install 'openmimo[serve]'`") from None
 
     workers = workers or len(os.sched_getaffinity(0))
-    serve(host, port, workers, queue or 64 * workers, largest_mb, console())
+    serve(host, port, workers, queue or 64 * workers, largest_mb, unsafe, console())

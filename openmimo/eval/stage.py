@@ -11,7 +11,7 @@ from pathlib import Path
 from openmimo.errors import UserError
 from openmimo.infer.engine import Engine, Request, check_length, generate
 from openmimo.judge.maths import MathJudge
-from openmimo.judge.pool import Judge
+from openmimo.judge.pool import judge_for
 from openmimo.model.hub import load_checkpoint
 from openmimo.model.tokenizer import Tokenizer
 from openmimo.recipe import Eval
@@ -44,7 +44,7 @@ def evaluate(
     tokenizer = Tokenizer.load(source)
     engine = Engine(load_checkpoint(source), [tokenizer.eos_id], slots, tokenizer.vocab_size)
     rows = []
-    with Judge(workers=1) as judge, MathJudge() as maths:
+    with judge_for(problems) as judge, MathJudge() as maths:
         score = partial(score_responses, judge=judge, math_judge=maths, reward_kind="all_or_nothing", difficulty=None)
         for start in range(0, len(problems), CHUNK):
             rows += sample(engine, tokenizer, problems[start : start + CHUNK], settings, seed, score)
@@ -79,6 +79,7 @@ def sample(engine: Engine, tokenizer: Tokenizer, problems: list[Problem], settin
                 "family": str(p.tags.get("family", p.kind)),
                 "difficulty": int(p.tags.get("difficulty", 0)),
                 "kind": p.kind,
+                "rung": next((v.rung for i in at for v in scored[i].verdicts), None),
                 "question": p.messages[-1]["content"],
                 "answer": p.answer if p.kind == "math" else p.golden,
                 "samples": [

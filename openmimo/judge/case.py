@@ -2,7 +2,7 @@
 
 A test near one of its limits has a verdict that chance may decide, so a first run gets twice the limits, and a test that
 used between half and twice of one is run again alone: nothing beside it on its CPU, in a process of its own, under the
-limits as they stand. The second verdict counts.
+limits as they stand. The second verdict counts, also the next time that they come (`near`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from openmimo.errors import UserError
 from openmimo.judge import compare, wire
+from openmimo.judge.near import Memory, key
 from openmimo.rows import Problem, Test, TestVerdict
 
 TRIES = 3
@@ -48,6 +49,7 @@ class Case:
         self.near: list[int] = []  # tests to run again, each alone
         self.near_load = False  # the program's loading was near one: all its tests again, in one process
         self.alone, self.rung = False, ""  # the pool fills in the rung
+        self.decided: list[int] = []  # tests that were run alone
         self.failures = 0
 
     def results(self) -> list[TestVerdict]:
@@ -98,6 +100,8 @@ class Case:
             )
             self.pending.remove(position)
             self.failures = 0
+            if self.alone:
+                self.decided.append(position)
             if not self.alone and (self.near_load or self._is_near(outcome, peak)):
                 self.near.append(position)
             elif self.stop_on_failure and verdict != "AC":
@@ -106,10 +110,24 @@ class Case:
             peak = outcome.memory_mb
         return True
 
-    def again_alone(self) -> int:
-        """Makes the tests near a limit pending again; how many they are."""
-        self.pending, self.near, self.alone = sorted(self.near), [], True
+    def again_alone(self, memory: Memory) -> int:
+        """Makes the tests near a limit pending again, those of which the memory knows nothing; how many they are."""
+        self.alone = True
+        for position in sorted(self.near):
+            known = memory.recall(self._key(position), self.problem.tests[position].id)
+            if known:
+                self.verdicts[position] = known
+            else:
+                self.pending.append(position)
         return len(self.pending)
+
+    def keep(self, memory: Memory) -> None:
+        """Gives the memory the verdicts of the runs alone."""
+        for position in self.decided:
+            memory.keep(self._key(position), self.verdicts[position])
+
+    def _key(self, position: int) -> bytes:
+        return key(self.program, self.problem, self.problem.tests[position], self.rung)
 
     def fail(self) -> None:
         """The worker failed us. After three times the tests that are left get IE."""

@@ -58,6 +58,7 @@ def unshare(program_id):
         return
     listen, tell = os.pipe()
     if (helper := os.fork()) == 0:
+        os.close(tell)  # or else our end of the pipe would keep it open
         if os.read(listen, 1):
             for name in ("uid_map", "gid_map"):
                 with open(f"/proc/{os.getppid()}/{name}", "w") as file:

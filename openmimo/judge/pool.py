@@ -4,8 +4,9 @@
         verdicts = judge.judge_many([(problem, program), ...])     # one list of TestVerdict each, in test order
 
 Verdicts: AC; WA; TLE (CPU time; wall time is a backstop), MLE, OLE; RE (an exception, a crash, a result that is not
-data); IE (our fault: a worker died or could not start the program; tried on three workers). Standard library only: workers are processes of their own that import nothing of ours, so the judge's process may
-hold torch. Programs have the standard library and no packages.
+data); IE (our fault: a worker died or could not start the program; tried on three workers). Standard library only:
+workers are processes of their own that import nothing of ours, so the judge's process may hold torch. Programs have the
+standard library and no packages.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from openmimo.errors import UserError
 from openmimo.judge.case import TRIES, Case
 from openmimo.judge.leash import Worker, WorkerDied
 from openmimo.judge.maths import MathJudge
+from openmimo.judge.near import MEMORY
 from openmimo.rows import Problem, TestVerdict
 
 RUNGS = ("namespaces", "namespaces-only", "landlock", "rlimits")  # see `confine`; the last only where asked for
@@ -69,8 +72,10 @@ class Judge:
             try:
                 self._run(cases, len(self.workers))
                 again = [case for case in cases if case.near]
-                self.again += sum(case.again_alone() for case in again)
+                self.again += sum(case.again_alone(MEMORY) for case in again)
                 self._run(again, len({worker.cpu for worker in self.workers}))
+                for case in again:
+                    case.keep(MEMORY)
             finally:  # after an interruption a busy worker's answer would be taken for the next one's
                 for worker in list(self.workers):
                     if worker.case:
@@ -147,6 +152,11 @@ class Judge:
         self.close()
 
 
+def judge_for(problems: Sequence[Problem]) -> AbstractContextManager[Judge | None]:
+    """A judge of one worker where any of the problems is code; none where all are math, which needs no rung."""
+    return Judge() if any(problem.kind == "code" for problem in problems) else nullcontext()
+
+
 def require_verdicts(problems: Sequence[Problem], vectors: Sequence[Sequence[TestVerdict]]) -> None:
     """Raises UserError where a test has the verdict IE: our fault says nothing about a program."""
     for problem, vector in zip(problems, vectors, strict=True):
@@ -169,5 +179,5 @@ def first_rung(rungs: Sequence[str], cpu: int) -> tuple[str, Worker]:
     tried = ", ".join(dict.fromkeys(rungs))
     raise UserError(
         f"judge: no worker starts here with {tried}; allow user namespaces, or Landlock and seccomp, "
-        "or ask for unsafe limits alone if you trust the programs"
+        "or give --unsafe (limits alone: `judge run`, `judge serve`) if you trust the programs"
     )

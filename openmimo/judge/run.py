@@ -32,14 +32,14 @@ Found = tuple[str, list[TestVerdict]]  # of one program: task id, verdicts
 
 def run(
     problems: Path, solutions: Path, as_json: bool, stop_on_failure: bool, time_limit: float | None,
-    memory_mb: int | None, workers: int, console: Console,
+    memory_mb: int | None, workers: int, unsafe: bool, console: Console,
 ) -> bool:  # fmt: skip
-    """Judges and prints. time_limit: CPU seconds a test; it and memory_mb replace the problems' own limits. Returns
-    whether judging worked: False when a test has IE."""
+    """Judges and prints. time_limit: CPU seconds a test; it and memory_mb replace the problems' own limits. unsafe: see
+    `Judge`. Returns whether judging worked: False when a test has IE."""
     asked = read_solutions(solutions)
     errors = Console(stderr=True)
     bars = Progress(console=errors, transient=True, disable=not errors.is_terminal)
-    with Judge(workers) as judge, bars as progress:
+    with Judge(workers, unsafe=unsafe) as judge, bars as progress:
         known = {p.id: limited(p, time_limit, memory_mb) for p in of_tasks(problems, asked, judge, progress)}
         for where, task, _ in asked:
             if task not in known:
@@ -49,7 +49,9 @@ def run(
             found.append(one)
             if as_json:
                 print(json.dumps(as_row(*one)), flush=True)
-    if not as_json:
+    if as_json:
+        print(f"judged on rung {judge.rung}", file=sys.stderr)
+    else:
         print_table(found, judge.rung, console)
     return not any(v.verdict == "IE" for _, verdicts in found for v in verdicts)
 

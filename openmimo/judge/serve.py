@@ -1,7 +1,7 @@
 """`openmimo judge serve`: the judge over HTTP, for workers on other machines (`remote.RemoteJudge` is its client).
 
     POST /judge    {"problems": [Problem, ...], "programs": [[0, "text"], ...], "stop_on_failure": false}
-                   -> {"verdicts": [[{"test_id", "verdict", "cpu_s", "wall_s", "memory_mb"}, ...], ...]}
+                   -> {"verdicts": [[{"test_id", "verdict", "cpu_s", "wall_s", "memory_mb", "rung"}, ...], ...]}
     POST /answers  {"pairs": [[answer, gold], ...]}  ->  {"verdicts": ["right", ...]}
     GET /health    -> {"status": "ok", "rung", "workers", "waiting"}
     GET /metrics   Prometheus' text format
@@ -178,15 +178,15 @@ async def finished(request: Request, futures: list) -> list:
             await waiting
 
 
-def serve(host: str, port: int, workers: int, queue: int, largest_mb: int, console: Console) -> None:
-    """Serves until it is told to stop (SIGTERM, Ctrl-C). port 0: any that is free; it is printed."""
+def serve(host: str, port: int, workers: int, queue: int, largest_mb: int, unsafe: bool, console: Console) -> None:
+    """Serves until it is told to stop (SIGTERM, Ctrl-C). port 0: any that is free; it is printed. unsafe: see `Judge`."""
     import uvicorn
 
     try:
         listener = socket.create_server((host, port), backlog=512)
     except OSError as error:
         raise UserError(f"judge serve: {host}:{port} cannot be used ({error.strerror}); give another --port") from None
-    service = Service(workers, queue)
+    service = Service(workers, queue, unsafe)
     try:
         server = uvicorn.Server(
             uvicorn.Config(make_app(service, largest_mb << 20), log_level="warning", timeout_graceful_shutdown=10)

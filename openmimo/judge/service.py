@@ -60,9 +60,10 @@ class Answers:
 class Service:
     """Lanes that judge, and the queue before them. Usable from any thread."""
 
-    def __init__(self, workers: int, most: int, rung: str | None = None):
-        """most: jobs that may wait; more are refused, unless nothing waits (one request of any size gets in)."""
-        self.judges = [Judge(1, rung) for _ in range(workers)]
+    def __init__(self, workers: int, most: int, unsafe: bool = False):
+        """most: jobs that may wait; more are refused, unless nothing waits (one request of any size gets in). unsafe:
+        see `Judge`."""
+        self.judges = [Judge(1, unsafe=unsafe) for _ in range(workers)]
         self.rung, self.most = self.judges[0].rung, most
         self.waiting: deque[Program | Answers] = deque()
         self.changed, self.closed = threading.Condition(), False

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from openmimo.judge.maths import MathJudge
-from openmimo.judge.pool import Judge
+from openmimo.judge.pool import judge_for
 from openmimo.model.hub import save_into
 from openmimo.recipe import Rl
 from openmimo.rl.difficulty import DifficultyTable
@@ -50,7 +50,7 @@ def train(
     with ExitStack() as stack:
         scorers = []
         for _ in range(rl.judges):
-            judge, maths = stack.enter_context(Judge(workers=1)), stack.enter_context(MathJudge())
+            judge, maths = stack.enter_context(judge_for(problems)), stack.enter_context(MathJudge())
             kind = reward or rl.reward
             scorers.append(
                 partial(score_responses, judge=judge, math_judge=maths, reward_kind=kind, difficulty=difficulty)
