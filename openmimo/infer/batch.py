@@ -12,19 +12,23 @@ import torch
 from torch import Tensor
 
 from openmimo.infer.schedule import Chunk
+from openmimo.model.config import ModelConfig
 
 ROWS = 8  # N is a multiple of it: then every row of a matrix product comes out the same whatever N is
 HEAD_ROWS = 4  # the same for queries x head groups in attention
 SCORES = 4_000_000  # attention scores that one group may hold at once
+GATHERED = 1 << 19  # elements of keys and values that one group of single tokens may gather, so that they stay at hand
 
 
 @dataclass
 class Group:
-    """Sequences that attend together. index: (n T,) their tokens among the N, None for the first n; real: which of the
-    n T are tokens and not padding, None for all; blocks (n blocks,); mask (K n, M or 1, S), added to the scores."""
+    """Sequences that attend together. index: (n T,) their tokens among the N, None for n in a row from `first` on; real:
+    which of the n T are tokens and not padding, None for all; blocks (n blocks,); mask (K n, M or 1, S), added to the
+    scores."""
 
     n: int
     T: int
+    first: int
     index: Tensor | None
     real: Tensor | None
     blocks: Tensor
@@ -50,32 +54,44 @@ def padded(count: int, to: int) -> int:
     return -(-count // to) * to
 
 
-def build(chunks: list[Chunk], tables: np.ndarray, size: int, heads: int, kv_heads: int, device) -> Batch:
-    """Lays out the chunks of a step. tables: block numbers by row; size: positions a block."""
+@dataclass(frozen=True)
+class Layout:
+    """Of the cache that the step reads: positions a block, heads, key-value heads, elements a head, where it is."""
+
+    size: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    device: torch.device
+
+    @classmethod
+    def of(cls, config: ModelConfig, size: int, device: torch.device) -> Layout:
+        return cls(size, config.heads, config.kv_heads, config.head_dim, device)
+
+
+def build(chunks: list[Chunk], tables: np.ndarray, layout: Layout) -> Batch:
+    """Lays out the chunks of a step. tables: block numbers by row."""
     ids: list[int] = []
     for c in chunks:
         s = c.sequence
-        ids += (s.tokens + s.draft if s.draft else s.tokens)[c.start : c.start + c.count]
-    rows = np.array([c.sequence.row for c in chunks])
-    starts, counts = np.array([c.start for c in chunks]), np.array([c.count for c in chunks])
+        if c.count == 1 and not s.draft:
+            ids.append(s.tokens[c.start])
+        else:
+            ids += (s.tokens + s.draft if s.draft else s.tokens)[c.start : c.start + c.count]
+    table = np.array([(c.sequence.row, c.start, c.count, c.samples) for c in chunks], dtype=np.int64)
+    rows, starts, counts, samples = np.ascontiguousarray(table.T)
     first = np.cumsum(counts) - counts
     positions = np.arange(len(ids)) + np.repeat(starts - first, counts)
-    slots = place(tables, np.repeat(rows, counts), positions, size)
+    slots = place(tables, np.repeat(rows, counts), positions, layout.size)
     sources = None
     if any(c.source for c in chunks):
-        slots, sources = with_copies(chunks, slots, first, tables, size)
+        slots, sources = with_copies(chunks, slots, first, tables, layout.size)
     groups = []
-    for members in grouped(counts, starts + counts, heads):
-        groups.append(
-            group(
-                rows[members], starts[members], counts[members], first[members], tables, size, heads, kv_heads, device
-            )
-        )
-    if len(groups) == 1 and (counts == 1).all():
-        groups[0].index = None
-    samples = [c.samples for c in chunks]
-    wanted = [int(f) + c.count - k + i for f, c, k in zip(first, chunks, samples, strict=True) for i in range(k)]
+    for members in grouped(counts, starts + counts, layout):
+        groups.append(group(rows[members], starts[members], counts[members], first[members], tables, layout))
+    wanted = np.repeat(first + counts - np.cumsum(samples), samples) + np.arange(samples.sum())
     fill = padded(len(ids), ROWS) - len(ids)
+    device = layout.device
     return Batch(
         chunks,
         torch.tensor(ids + [0] * fill, device=device),
@@ -83,8 +99,8 @@ def build(chunks: list[Chunk], tables: np.ndarray, size: int, heads: int, kv_hea
         torch.from_numpy(slots).to(device),
         None if sources is None else torch.from_numpy(sources).to(device),
         groups,
-        torch.tensor(wanted + [0] * (padded(len(wanted), ROWS) - len(wanted)), dtype=torch.long, device=device),
-        samples,
+        torch.from_numpy(np.pad(wanted, (0, padded(len(wanted), ROWS) - len(wanted)))).to(device),
+        samples.tolist(),
     )
 
 
@@ -105,37 +121,50 @@ def with_copies(chunks, slots, first, tables, size) -> tuple[np.ndarray, np.ndar
     return np.concatenate(all_slots), np.concatenate(sources)
 
 
-def grouped(counts: np.ndarray, ends: np.ndarray, heads: int) -> list[np.ndarray]:
-    """Sequences with one token each are one group; longer chunks go by similar length, within the score limit."""
+def grouped(counts: np.ndarray, ends: np.ndarray, layout: Layout) -> list[np.ndarray]:
+    """Sequences with one token each go together, longer chunks by similar length; both in the order of their ends, and
+    no more of them than fit the limits of scores and of gathered keys and values."""
     groups = []
     classes = np.where(counts == 1, 0, np.ceil(np.log2(counts)).astype(int))
     for c in np.unique(classes):
         members = np.flatnonzero(classes == c)
-        most = max(1, SCORES // int(counts[members].max() * ends[members].max() * heads))
-        groups += [members[i : i + most] for i in range(0, len(members), most)]
+        members = members[np.argsort(ends[members], kind="stable")]
+        spans = -(-ends[members] // layout.size) * layout.size
+        share = layout.heads * int(counts[members].max()) / SCORES
+        if not c:
+            share = max(share, 2 * layout.kv_heads * layout.head_dim / GATHERED)
+        at = 0
+        while at < len(members):
+            fitting = np.searchsorted(np.arange(1, len(members) - at + 1) * spans[at:] * share, 1.0, side="right")
+            n = max(1, int(fitting))
+            groups.append(members[at : at + n])
+            at += n
     return groups
 
 
-def group(rows, starts, counts, first, tables, size, heads, kv_heads, device) -> Group:
+def group(rows, starts, counts, first, tables, layout: Layout) -> Group:
     """The group of these sequences: queries padded to the longest chunk, keys to the longest table."""
-    n, T = len(rows), int(counts.max())
-    blocks = tables[rows, : padded(int((starts + counts).max()), size) // size]
+    n, T, device, kv_heads = len(rows), int(counts.max()), layout.device, layout.kv_heads
+    blocks = tables[rows, : padded(int((starts + counts).max()), layout.size) // layout.size]
     steps = np.arange(T)
     real = steps < counts[:, None]
     positions = np.where(real, starts[:, None] + steps, 0)
-    index = np.where(real, first[:, None] + steps, 0)
-    allowed = torch.from_numpy(np.arange(blocks.shape[1] * size) <= positions[..., None])  # (n, T, S)
-    mask = torch.zeros(allowed.shape).masked_fill_(~allowed, float("-inf"))
+    allowed = np.arange(blocks.shape[1] * layout.size) <= positions[..., None]  # (n, T, S)
+    mask = np.where(allowed, np.float32(0), np.float32("-inf"))
     if T > 1:
-        share = heads // kv_heads
-        mask = mask.repeat_interleave(share, dim=1)
-        mask = torch.nn.functional.pad(mask, (0, 0, 0, padded(T * share, HEAD_ROWS) - T * share))
-    mask = mask.expand(kv_heads, *mask.shape).reshape(kv_heads * n, *mask.shape[1:])
+        share = layout.heads // kv_heads
+        mask = mask.repeat(share, axis=1)
+        mask = np.pad(mask, ((0, 0), (0, padded(T * share, HEAD_ROWS) - T * share), (0, 0)))
+    mask = np.concatenate([mask] * kv_heads)
+    index = None
+    if T > 1 or (first != first[0] + np.arange(n)).any():
+        index = torch.from_numpy(np.where(real, first[:, None] + steps, 0).ravel()).to(device)
     return Group(
         n,
         T,
-        torch.from_numpy(index.ravel()).to(device),
+        int(first[0]),
+        index,
         None if real.all() else torch.from_numpy(np.flatnonzero(real)).to(device),
         torch.from_numpy(blocks.ravel()).to(device),
-        mask.to(device),
+        torch.from_numpy(mask).to(device),
     )

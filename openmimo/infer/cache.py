@@ -32,27 +32,28 @@ def zeros(shape: tuple[int, ...], dtype: torch.dtype, device) -> Tensor:
 
 
 class PagedCache:
-    """k, v: (layers, K, places, E padded), `size` places a block; block 0 is never written. Memory is touched on first
-    use."""
+    """kv: (layers, 2 K, places, E padded), keys before values, `size` places a block; block 0 is never written. Memory is
+    touched on first use."""
 
     def __init__(self, config: ModelConfig, layers: int, blocks: int, size: int, dtype, device):
         self.size, self.heads, self.kv_heads, self.head_dim = size, config.heads, config.kv_heads, config.head_dim
         self.width = padded(config.head_dim, LANES)
-        shape = (layers, config.kv_heads, (blocks + 1) * size, self.width)
-        self.k, self.v = (zeros(shape, dtype, device) for _ in range(2))
+        self.kv = zeros((layers, 2 * config.kv_heads, (blocks + 1) * size, self.width), dtype, device)
+        self.k, self.v = self.kv.chunk(2, dim=1)
+        self.gathered = self.kv.new_empty(0)  # reused from group to group: it stays in the processor's cache
         self.batch: Batch | None = None
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Stores the step's k and v (1, N, K, E), then lets q (1, N, H, E) attend. Returns (1, N, H, E)."""
-        batch, (_, N, H, E) = self.batch, q.shape
+        batch, (_, N, H, E), K = self.batch, q.shape, self.kv_heads
         for store, new in ((self.k[layer], k[0]), (self.v[layer], v[0])):
             new = new[: len(batch.slots)] if batch.sources is None else new[batch.sources]
             store[..., :E].index_copy_(1, batch.slots, new.transpose(0, 1))
-        out = q.new_zeros(N, H * E)
+        out = q.new_zeros(N, K, H // K, E)
         for g in batch.groups:
             part = self.attend_group(layer, q[0], g)
             if g.index is None:
-                out[: g.n] = part
+                out[g.first : g.first + g.n] = part
             elif g.real is None:
                 out[g.index] = part
             else:
@@ -60,20 +61,26 @@ class PagedCache:
         return out.view(1, N, H, E)
 
     def attend_group(self, layer: int, q: Tensor, g: Group) -> Tensor:
-        """q (N, H, E) -> (n T, H E) of the group's tokens."""
+        """q (N, H, E) -> (n T, K, G, E) of the group's tokens."""
         n, T, K, E, W = g.n, g.T, self.kv_heads, self.head_dim, self.width
         G = self.heads // K
-        q = q[:n] if g.index is None else q[g.index]
-        q = q.reshape(n, T, K, G, E).permute(2, 0, 1, 3, 4).reshape(K * n, T * G, E)
+        q = q[g.first : g.first + n] if g.index is None else q[g.index]
         M = padded(T * G, HEAD_ROWS)
-        q = F.pad(q, (0, W - E, 0, M - T * G)) if (M, W) != (T * G, E) else q
-        k, v = (
-            side[layer].view(K, -1, self.size * W).index_select(1, g.blocks).view(K * n, -1, W)
-            for side in (self.k, self.v)
-        )
+        rows = (q.new_empty if (M, W) == (T * G, E) else q.new_zeros)(K * n, M, W)
+        rows[:, : T * G, :E].view(K, n, T, G, E).copy_(q.reshape(n, T, K, G, E).permute(2, 0, 1, 3, 4))
+        k, v = self.gather(layer, g.blocks).view(2, K * n, -1, W)
         mask = g.mask.to(q.dtype).expand(K * n, M, k.shape[1])
-        probs = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=E**-0.5).softmax(dim=-1)
+        probs = torch.baddbmm(mask, rows, k.transpose(1, 2), alpha=E**-0.5).softmax(dim=-1)
         out = torch.bmm(probs[..., :SPAN], v[:, :SPAN])
         for at in range(SPAN, k.shape[1], SPAN):
             out = out.baddbmm_(probs[..., at : at + SPAN], v[:, at : at + SPAN])
-        return out[:, : T * G, :E].reshape(K, n, T, G, E).permute(1, 2, 0, 3, 4).reshape(n * T, K * G * E)
+        return out[:, : T * G, :E].view(K, n, T, G, E).permute(1, 2, 0, 3, 4).reshape(n * T, K, G, E)
+
+    def gather(self, layer: int, blocks: Tensor) -> Tensor:
+        """Keys and values of these blocks (2 K, blocks, size W), until the next call."""
+        store = self.kv[layer].view(2 * self.kv_heads, -1, self.size * self.width)
+        shape = (store.shape[0], len(blocks), store.shape[2])
+        count = shape[0] * shape[1] * shape[2]
+        if count > len(self.gathered):
+            self.gathered = self.kv.new_empty(count)
+        return torch.index_select(store, 1, blocks, out=self.gathered[:count].view(shape))

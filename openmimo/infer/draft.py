@@ -85,8 +85,8 @@ class MTPDrafter:
         check_drafts(config, self.most, "the model")
         self.engine, self.config = engine, config
         self.pool = BlockPool(pool.count, pool.size)
-        self.cache = PagedCache(config, config.mtp_layers, pool.count, pool.size, engine.cache.k.dtype, engine.device)
-        self.hidden = torch.zeros(len(engine.cache.k[0, 0]), config.hidden_size, dtype=self.cache.k.dtype, device=engine.device)  # fmt: skip
+        self.cache = PagedCache(config, config.mtp_layers, pool.count, pool.size, engine.cache.kv.dtype, engine.device)
+        self.hidden = torch.zeros(engine.cache.kv.shape[2], config.hidden_size, dtype=self.cache.kv.dtype, device=engine.device)  # fmt: skip
         self.tables = np.zeros_like(engine.scheduler.tables)
 
     def forget(self) -> None:
@@ -184,12 +184,12 @@ class MTPDrafter:
     ) -> tuple[Tensor, Batch]:  # fmt: skip
         """Output (N, D) of a block over `counts` slots of each sequence from `starts` on, and how they are laid out.
         given: what the slots read instead of the main model's hidden states."""
-        engine, c = self.engine, self.config
+        engine = self.engine
         chunks = []
         for view, start, count in zip(views, starts, counts, strict=True):
             view.tokens = view.tokens[: start + count]
             chunks.append(Chunk(view, start, count))
-        batch = build(chunks, self.tables, self.pool.size, c.heads, c.kv_heads, engine.device)
+        batch = build(chunks, self.tables, engine.layout)
         if given is None:
             rows = np.repeat([s.row for s in sequences], counts)
             positions = batch.positions[: len(rows)].cpu().numpy()

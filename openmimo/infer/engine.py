@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from openmimo.errors import UserError
-from openmimo.infer.batch import Batch, build
+from openmimo.infer.batch import Batch, Layout, build
 from openmimo.infer.blocks import BlockPool
 from openmimo.infer.cache import PagedCache
 from openmimo.infer.packed import PackedModel
@@ -83,6 +83,7 @@ class Engine:
         tokens = tokens or max(min(CACHE_BYTES // bytes_a_token, slots * config.max_length), config.max_length)
         self.pool = BlockPool(-(-tokens // BLOCK), BLOCK)
         self.scheduler = Scheduler(self.pool, slots, budget, config.max_length, prefix_cache)
+        self.layout = Layout.of(config, BLOCK, self.device)
         self.cache = PagedCache(config, layers, self.pool.count, BLOCK, weight.dtype, self.device)
         self.packed = PackedModel(config, model.rope_base, weight.dtype, self.device)
         self.packed.load(model.state_dict())
@@ -146,12 +147,11 @@ class Engine:
         chunks = self.scheduler.plan()
         if not chunks:
             return []
-        c = self.config
-        batch = build(chunks, self.scheduler.tables, BLOCK, c.heads, c.kv_heads, self.device)
+        batch = build(chunks, self.scheduler.tables, self.layout)
         self.cache.batch = batch
         hidden = self.model(batch.ids[None], batch.positions[None], cache=self.cache, rope=self._rope(batch.positions))
         self.pool.settle()
-        sampled = [chunk.sequence for chunk in chunks if chunk.samples]
+        sampled = [chunk.sequence for chunk, k in zip(chunks, batch.samples, strict=True) if k]
         tokens, logprobs, tops = self._sample(batch, hidden[0], sampled) if sampled else ([], [], [])
         events, at = [], 0
         for chunk, k in zip(chunks, batch.samples, strict=True):

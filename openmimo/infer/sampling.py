@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+PIECE = 1 << 15  # numbers mixed at a time, so that they stay in the processor's cache
+
 
 def stream_of(seed: int, key: tuple) -> int:
     """64 bits that name a request's stream of random numbers, from the run's seed and the caller's key."""
@@ -37,19 +39,34 @@ def uniforms(streams: np.ndarray, positions: np.ndarray) -> np.ndarray:
 def exponentials(streams: np.ndarray, positions: np.ndarray, vocab_size: int) -> Tensor:
     """streams, positions (N,) -> fp32 (N, vocab_size): exponential noise of mean 1, one number for each token. Two
     rounds of a 32-bit mixer over the token's number, each keyed by half of the position's 64 bits."""
-    bits = splitmix(streams, positions)
-    h = np.arange(1, vocab_size + 1, dtype=np.uint32) * np.uint32(0x9E3779B9)
-    h = h[None] ^ bits.astype(np.uint32)[:, None]
-    for add in (None, (bits >> np.uint64(32)).astype(np.uint32)[:, None]):
-        if add is not None:
-            h += add
-        h ^= h >> np.uint32(16)
-        h *= np.uint32(0x85EBCA6B)
-        h ^= h >> np.uint32(13)
-        h *= np.uint32(0xC2B2AE35)
-        h ^= h >> np.uint32(16)
-    u = torch.from_numpy(h.astype(np.float32)).add_(0.5).mul_(-(2.0**-32))
+    bits, count = splitmix(streams, positions), len(streams)
+    halves = bits.astype(np.uint32)[:, None], (bits >> np.uint64(32)).astype(np.uint32)[:, None]
+    numbers = np.arange(1, vocab_size + 1, dtype=np.uint32) * np.uint32(0x9E3779B9)
+    rows = max(1, PIECE // vocab_size)
+    mixed, (a, b) = np.empty((count, vocab_size), np.float32), np.empty((2, rows, vocab_size), np.uint32)
+    for at in range(0, count, rows):
+        here = slice(at, min(at + rows, count))
+        h, t = a[: here.stop - at], b[: here.stop - at]
+        np.bitwise_xor(numbers, halves[0][here], out=h)
+        _mix(h, t)
+        h += halves[1][here]
+        _mix(h, t)
+        mixed[here] = h
+    u = torch.from_numpy(mixed).add_(0.5).mul_(-(2.0**-32))
     return u.log1p_().neg_()
+
+
+def _mix(h: np.ndarray, t: np.ndarray) -> None:
+    """The 32-bit finaliser of MurmurHash3, in place; t is room for it."""
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        h ^= np.right_shift(h, np.uint32(shift), out=t)
+        h *= np.uint32(factor)
+    h ^= np.right_shift(h, np.uint32(16), out=t)
+
+
+def most_likely(values: Tensor) -> Tensor:
+    """values (N, V) -> (N,): the place of the largest in each row, the first of equals. numpy's is ten times as fast."""
+    return torch.from_numpy(values.numpy().argmax(-1)) if values.device.type == "cpu" else values.argmax(dim=-1)
 
 
 def filtered(logits: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
@@ -75,7 +92,7 @@ def sample(logits: Tensor, noise: Tensor | None, temperature: Tensor, top_k: Ten
     likely token."""
     greedy = temperature == 0
     if noise is None or bool(greedy.all()):
-        return logits.argmax(dim=-1)
+        return most_likely(logits)
     probs = filtered(logits, torch.where(greedy, 1.0, temperature), top_k, top_p)
-    ids = (probs / noise.to(probs.device)).argmax(dim=-1)
-    return torch.where(greedy, logits.argmax(dim=-1), ids) if bool(greedy.any()) else ids
+    ids = most_likely(probs / noise.to(probs.device))
+    return torch.where(greedy, most_likely(logits), ids) if bool(greedy.any()) else ids

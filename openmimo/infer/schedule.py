@@ -16,7 +16,7 @@ from openmimo.infer.blocks import BlockPool
 from openmimo.infer.sequence import Sequence
 
 
-@dataclass
+@dataclass(slots=True, eq=False)
 class Chunk:
     """`count` tokens of a sequence, from position `start` on. copies: positions (first, last + 1) before `start` whose
     keys and values are those that `source`, an equal prompt in the same step, computes."""
@@ -50,7 +50,8 @@ class Scheduler:
         chunks, left = [], self.budget
         before = self.preemptions
         for s in list(self.running):
-            count = min(s.todo, left)
+            todo = s.todo
+            count = todo if todo < left else left
             if s.row < 0 or not count:  # pre-empted just now, or no budget left
                 continue
             while not self._reserve(s, s.computed + count):
@@ -70,6 +71,7 @@ class Scheduler:
                 break
             chunks.append(chunk)
             left -= chunk.count
+        chunks.sort(key=lambda chunk: (chunk.count > 1, chunk.start))  # attention takes those of one length together
         return chunks
 
     def _admit(self, s: Sequence, left: int, before: Chunk | None) -> Chunk | None:
@@ -94,6 +96,8 @@ class Scheduler:
         return Chunk(s, start, count, source, copies)
 
     def _reserve(self, s: Sequence, length: int) -> bool:
+        if length <= len(s.blocks) * self.pool.size:
+            return True
         if not self.pool.reserve(s, length):
             return False
         self.tables[s.row, : len(s.blocks)] = s.blocks

@@ -92,7 +92,7 @@ def test_the_comparison_sees_another_order_of_summation(monkeypatch):
 
     def fused(self, layer, q, g):
         n, T, K, E = g.n, g.T, self.kv_heads, self.head_dim
-        q = (q[:n] if g.index is None else q[g.index]).reshape(n, T, self.heads, E).transpose(1, 2)
+        q = (q[g.first : g.first + n] if g.index is None else q[g.index]).reshape(n, T, self.heads, E).transpose(1, 2)
         k, v = (
             side[layer].view(K, -1, self.size * E).index_select(1, g.blocks).view(K, n, -1, E).transpose(0, 1)
             for side in (self.k, self.v)
@@ -100,7 +100,7 @@ def test_the_comparison_sees_another_order_of_summation(monkeypatch):
         k, v = (x.repeat_interleave(self.heads // K, dim=1) for x in (k, v))
         mask = g.mask[:n, : T * (self.heads // K) : self.heads // K][:, None]
         out = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return out.transpose(1, 2).reshape(n * T, -1)
+        return out.transpose(1, 2).reshape(n * T, K, self.heads // K, E)
 
     monkeypatch.setattr(PagedCache, "attend_group", fused)
     model, requests = model_of(SHAPES["long"]), requests_of(40, SHAPES["long"])
