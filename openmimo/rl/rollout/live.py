@@ -164,7 +164,7 @@ class Driver:
         self.journal.write_events(step.number, done.n, done.events)
         step.events[done.n] = done.events
         life = step.lives[done.n]
-        life.began, life.done = min(done.began), max(done.ended)
+        life.began, life.prefilled, life.done = min(done.began), min(done.prefilled), max(done.ended)
         life.slot_s = sum(done.ended) - sum(done.began)
         life.lengths = [len(e.token_ids) for e in done.events]
         step.ready.append(("completed", done.n))
