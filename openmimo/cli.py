@@ -108,6 +108,19 @@ def simulate(
 
 
 @app.command()
+def trace(
+    folder: Annotated[Path, typer.Argument(help="A run's folder, or its stage's: runs/tiny", show_default=False)],
+    step: Annotated[Optional[int], typer.Option(min=1, help="Whose launches are listed [default: the last]")] = None,  # noqa: UP045
+    out: Annotated[Optional[Path], typer.Option("--chrome", help="Write a trace for ui.perfetto.dev here")] = None,  # noqa: UP045
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+):
+    """Show where a run's rollouts spent their time, and why each task was started."""
+    from openmimo.rl.rollout.summary import run_trace
+
+    run_trace(folder, step, out, as_json, console())
+
+
+@app.command()
 def report(folder: Annotated[Path, typer.Argument(help="A run's folder, for example runs/tiny", show_default=False)]):
     """Write report.html from a run's logs, whole or in part."""
     from openmimo.report.page import write_report

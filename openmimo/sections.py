@@ -152,8 +152,9 @@ class Rl(Section):
 
     schedule: a row of the report's Table 2 [R 3.4], `early` is Seamless Rollout; all but `static` give the same batches.
     filter: which groups are valid, see rollout/group. max_tasks_per_step: 8 batches where not given. engines: worker
-    processes that generate (0: the trainer's own does); judges: threads with judges of their own. order, selective,
-    forecast: see easy_pool."""
+    processes that generate (0: the trainer's own does); engines_at: `processes`, `ray`, or vLLM servers' addresses, see
+    rollout/engines. judges: groups judged at once; judges_at: `local`, `ray`, or judge servers' addresses. order,
+    selective, forecast: see easy_pool. truncated_is: cap of the truncated importance weights, 0 for none."""
 
     optim: Optim = Optim(weight_decay=0.0)
     lr: float = Field(1e-6, gt=0)
@@ -171,7 +172,10 @@ class Rl(Section):
     filter: Literal["unequal_rewards", "mixed_passes"] = "unequal_rewards"
     max_tasks_per_step: int | None = Field(None, gt=0)
     engines: int = Field(0, ge=0)
+    engines_at: str = Field("processes", pattern=r"^(processes|ray|https?://[^,\s]+(,https?://[^,\s]+)*)$")
     judges: int = Field(1, gt=0)
+    judges_at: str = Field("local", pattern=r"^(local|ray|https?://[^,\s]+(,https?://[^,\s]+)*)$")
+    truncated_is: float = Field(0.0, ge=0)
     easy_alpha: float = Field(0.1, ge=0, lt=1)
     order: Literal["seeded", "longest_first"] = "seeded"
     selective: float = Field(1.0, gt=0, le=1)

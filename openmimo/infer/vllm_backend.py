@@ -103,9 +103,9 @@ class VLLMServer:
 
     def generate(self, requests: list[Request]) -> list[Event]:
         with ThreadPoolExecutor(self.workers) as pool:
-            return list(pool.map(self._one, range(1, len(requests) + 1), requests))
+            return list(pool.map(self.one, range(1, len(requests) + 1), requests))
 
-    def _one(self, number: int, request: Request) -> Event:
+    def one(self, number: int, request: Request) -> Event:
         body = {"model": self.model, "prompt": list(request.prompt), "return_token_ids": True}
         (choice,) = self.server.post("/v1/completions", body | settings_of(request, self.stop_ids))["choices"]
         ids = choice["token_ids"]

@@ -18,13 +18,14 @@ from openmimo.model.tokenizer import Tokenizer
 from openmimo.recipe import Rl
 from openmimo.rl.easy_pool import Outcome, TaskSampler
 from openmimo.rl.grpo import has_signal
+from openmimo.rl.rollout.bias import bias
+from openmimo.rl.rollout.engines import engines_of, purity
 from openmimo.rl.rollout.group import Group, Rollouts, batch_hash, is_valid
 from openmimo.rl.rollout.journal import FILE as JOURNAL
 from openmimo.rl.rollout.journal import Journal
 from openmimo.rl.rollout.live import Driver, Score
 from openmimo.rl.rollout.trace import FILE as TRACE
 from openmimo.rl.rollout.trace import Trace
-from openmimo.rl.rollout.workers import Local, Process
 from openmimo.rl.update import update
 from openmimo.rows import Problem, check_problems
 from openmimo.train.checkpoint import Checkpointer
@@ -55,7 +56,7 @@ class Trainer:
             where = f"rl: problem {problem}"
             check_length(prompt, rl.max_tokens, self.model.config.max_length, where, "rl.max_tokens")
         made_of = (self.model, [self.tokenizer.eos_id], slots, self.tokenizer.vocab_size)
-        workers = [Process(*made_of) for _ in range(rl.engines)] or [Local(*made_of)]
+        workers = engines_of(rl, *made_of, source)
         self.driver = Driver(
             workers, scorers, {p.id: p for p in problems}, prompts, self.tokenizer.decode, rl, seed,
             Journal(folder and folder / JOURNAL), Trace(folder and folder / TRACE),
@@ -63,6 +64,7 @@ class Trainer:
 
     def train(self, steps: int, checkpointer: Checkpointer, log: Log) -> None:
         """Runs to `steps`, resuming from the last checkpoint."""
+        log.say(purity(self.rl.engines_at))
         first = self.resume(checkpointer, log)
         for step in range(first, steps):
             row = self.step(step, steps)
@@ -116,8 +118,9 @@ class Trainer:
 
     def summary(self, rollouts: Rollouts) -> dict:
         """What a step's rollouts were like, over every group that counts (not only those trained on). surplus, aborted:
-        of what was started, a matter of timing."""
-        used = rollouts.used
+        of what was started, a matter of timing. length_bias: see rollout/bias; 0, or the stopping rule is broken."""
+        used, batch = rollouts.used, [g.task for g in rollouts.batch]
+        valid = [self.rl.schedule == "static" or is_valid(g.scored, self.rl.filter) for g in used]
         scored = [s for g in used for s in g.scored]
         events = [e for g in used for e in g.events]
         return {
@@ -126,6 +129,7 @@ class Trainer:
             "response_length": sum(len(e.token_ids) for e in events) / len(events),
             "truncated": sum(e.finish_reason == "length" for e in events) / len(events),
             "kept": sum(is_valid(g.scored, self.rl.filter) for g in used) / len(used),
+            "length_bias": bias(batch, valid, [g.length for g in used]),
             "groups": len(used),
             "batch": len(rollouts.batch),
             "pool": len(self.sampler.pool),

@@ -16,12 +16,13 @@ Place = tuple[int, int]  # task, sample
 
 @dataclass(frozen=True)
 class Done:
-    """A task's responses in sample order. began, ended: of each sample in its slot, seconds of time.monotonic, which
-    all processes of one machine share."""
+    """A task's responses in sample order. began, prefilled, ended: of each sample, when it got a slot, when the step
+    was over that computed its prompt, when it left; seconds of time.monotonic, which all processes of one machine share."""
 
     n: int
     events: list[Event]
     began: list[float]
+    prefilled: list[float]
     ended: list[float]
 
 
@@ -32,9 +33,9 @@ class Feed:
         self.engine, self.slots = engine, slots
         self.waiting: deque[tuple[Place, Request]] = deque()
         self.places: dict[int, Place] = {}  # the engine's id -> whose sample
-        self.parts: dict[int, dict[int, tuple[float, float, Event]]] = {}
+        self.parts: dict[int, dict[int, tuple[float, float, float, Event]]] = {}
         self.sizes: dict[int, int] = {}
-        self.began: dict[Place, float] = {}
+        self.began: dict[Place, list[float]] = {}  # and, a step later, prefilled
         self.steps: list[tuple[int, int, float]] = []  # rows decoded, samples admitted, seconds; since `take_steps`
 
     @property
@@ -50,7 +51,7 @@ class Feed:
         self.waiting = deque(item for item in self.waiting if item[0][0] != n)
         for request_id in [r for r, place in self.places.items() if place[0] == n]:
             self.engine.abort(request_id)
-            del self.places[request_id]
+            del self.began[self.places.pop(request_id)]
         self.parts.pop(n, None)
 
     def clear(self) -> None:
@@ -64,21 +65,24 @@ class Feed:
         while self.waiting and len(self.places) < self.slots:
             place, request = self.waiting.popleft()
             self.places[self.engine.add(request)] = place
-            self.began[place] = now
+            self.began[place] = [now]
             admitted += 1
         rows = len(self.places)
         events = self.engine.step()
         end = time.monotonic()
         self.steps.append((rows, admitted, end - now))
+        for times in list(self.began.values())[-admitted:] if admitted else ():
+            times.append(end)
         partly, done = [], []
         for event in events:
             if event.finish_reason is None:
                 continue
             n, i = place = self.places.pop(event.id)
-            self.parts[n][i] = (self.began.pop(place), end, event)
+            self.parts[n][i] = (*self.began.pop(place), end, event)
             if len(self.parts[n]) == self.sizes[n]:
-                began, ended, found = zip(*(part for _, part in sorted(self.parts.pop(n).items())), strict=True)
-                done.append(Done(n, list(found), list(began), list(ended)))
+                parts = [part for _, part in sorted(self.parts.pop(n).items())]
+                began, prefilled, ended, found = map(list, zip(*parts, strict=True))
+                done.append(Done(n, found, began, prefilled, ended))
             else:
                 partly.append(n)
         return partly, done

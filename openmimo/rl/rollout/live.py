@@ -26,12 +26,14 @@ from openmimo.rl.rollout.feed import Done
 from openmimo.rl.rollout.group import Group, Rollouts, is_valid
 from openmimo.rl.rollout.journal import Journal
 from openmimo.rl.rollout.policy import SCHEDULES, Abort, Action, Finish, GiveUp, Judge, Start, StepPolicy
+from openmimo.rl.rollout.pulled import Pulled
 from openmimo.rl.rollout.trace import Life, Trace
 from openmimo.rl.rollout.workers import Local, Process, WorkerLost
 from openmimo.rl.score import Scored, require_judged
 from openmimo.rows import Problem
 from openmimo.sections import Rl
 
+Worker = Local | Process | Pulled
 Score = Callable[[list[Problem], list[str], list[str]], list[Scored]]
 LOOK_S = 1.0  # how often a silent worker is looked after
 
@@ -54,7 +56,7 @@ class Driver:
     """Carries out steps. prompts: token ids by problem id; scorers: one thread each, each with judges of its own."""
 
     def __init__(
-        self, workers: list[Local | Process], scorers: list[Score], problems: dict[str, Problem],
+        self, workers: list[Worker], scorers: list[Score], problems: dict[str, Problem],
         prompts: dict[str, tuple[int, ...]], decode: Callable[[list[int]], str], rl: Rl, seed: int,
         journal: Journal | None = None, trace: Trace | None = None,
     ):  # fmt: skip
@@ -144,9 +146,9 @@ class Driver:
                     self._take_done(step, worker, done)
             working = any(isinstance(w, Local) and w.feed.busy for w in self.workers)
             if not step.ready and not working:
-                wait([self.bell, *(w.connection for w in self.workers if isinstance(w, Process))], LOOK_S)
+                wait([self.bell, *(w.connection for w in self.workers if not isinstance(w, Local))], LOOK_S)
 
-    def _safely(self, worker: Local | Process, do: Callable, step: Step):
+    def _safely(self, worker: Worker, do: Callable, step: Step):
         """Does it; a worker that is lost gets a successor, and its tasks start again under their numbers."""
         try:
             return do()
@@ -157,14 +159,14 @@ class Driver:
                 for action in step.policy.failed(n, "engine"):
                     self._carry_out(step, action)
 
-    def _take_done(self, step: Step, worker: Local | Process, done: Done) -> None:
+    def _take_done(self, step: Step, worker: Worker, done: Done) -> None:
         if done.n not in worker.left:
             return  # aborted meanwhile
         del worker.left[done.n]
         self.journal.write_events(step.number, done.n, done.events)
         step.events[done.n] = done.events
         life = step.lives[done.n]
-        life.began, life.done = min(done.began), max(done.ended)
+        life.began, life.prefilled, life.done = min(done.began), min(done.prefilled), max(done.ended)
         life.slot_s = sum(done.ended) - sum(done.began)
         life.lengths = [len(e.token_ids) for e in done.events]
         step.ready.append(("completed", done.n))

@@ -15,7 +15,7 @@ class Replica:
 
     __slots__ = (
         "rates", "slots", "now", "token", "heap", "active", "waiting", "left", "running", "held", "began",
-        "intervals", "gone", "stalled", "start_s", "version",
+        "intervals", "lost", "gone", "stalled", "start_s", "version",
     )  # fmt: skip
 
     def __init__(self, rates: list[float], slots: int, start_s: float):
@@ -28,7 +28,8 @@ class Replica:
         self.running: dict[int, int] = {}
         self.held: dict[int, float] = {}  # slot-seconds of a task's samples
         self.began: dict[int, float] = {}
-        self.intervals: list[tuple[float, float]] = []  # of complete tasks
+        self.intervals: list[tuple[float, float, int]] = []  # of complete tasks: from, to, number
+        self.lost: list[tuple[float, float, int]] = []  # of aborted ones
         self.gone: set[int] = set()
 
     def advance(self, now: float) -> None:
@@ -85,7 +86,7 @@ class Replica:
                 leaving.append((n, None))
             else:
                 leaving.append((n, self.held.pop(n)))
-                self.intervals.append((self.began.pop(n), now))
+                self.intervals.append((self.began.pop(n), now, n))
                 del self.left[n], self.running[n]
         self._fill()
         return leaving
@@ -101,14 +102,15 @@ class Replica:
             self.waiting = deque(item for item in self.waiting if item[0] != n)
         self.gone.add(n)
         left = self.left.pop(n)
-        self.began.pop(n, None)
+        if n in self.began:
+            self.lost.append((self.began.pop(n), now, n))
         self._fill()
         return left, held, tokens
 
     def busy(self) -> float:
         """Seconds in which it worked on a task that was completed: the union of their intervals."""
         total, end = 0.0, float("-inf")
-        for began, ended in sorted(self.intervals):
+        for began, ended, _ in sorted(self.intervals):
             if ended > end:
                 total += ended - max(began, end)
                 end = ended

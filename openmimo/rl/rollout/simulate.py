@@ -66,10 +66,10 @@ def committed(outcome: Outcome) -> Committed:
 
 def simulate(
     scenario: Scenario, schedules: dict[str, Schedule] | None = None, replay: Replay | None = None,
-    on_step: Callable[[str, int], None] = lambda name, step: None,
+    on_step: Callable[[str, SimulatedStep, Finish], None] = lambda name, run, finish: None,
 ) -> dict[str, Measured]:  # fmt: skip
     """Every schedule over the scenario's steps. replay: in place of the scenario's sampler and distributions. on_step:
-    called after each, for progress."""
+    called after each, for progress and pictures."""
     found: dict[str, Measured] = {}
     for name, schedule in (schedules or SCHEDULES).items():
         source = replay or World(scenario)
@@ -82,7 +82,7 @@ def simulate(
                 raise UserError(f"{scenario.name}: step {step + 1} of {name}: no group is valid; raise keep.rate")
             run.book(measured, finish)
             sampler.commit(tasks, [committed(run.outcomes[n]) for n in range(finish.used)])
-            on_step(name, step)
+            on_step(name, run, finish)
         found[name] = measured
     return found
 
@@ -104,6 +104,7 @@ class SimulatedStep:
         self.outcomes: dict[int, Outcome] = {}
         self.judging = 0
         self.to_judge: deque[int] = deque()
+        self.judged: list[tuple[float, float]] = []
         self.slot_s = self.aborted_slot_s = self.aborted_tokens = 0.0
         self.complete: list[int] = []
 
@@ -130,7 +131,8 @@ class SimulatedStep:
             while self.to_judge and self.judging < self.scenario.judge.servers:
                 n = self.to_judge.popleft()
                 self.judging += 1
-                self._push(self.now + self.outcomes[n].judge_s, -1, n)
+                self.judged.append((self.now, self.now + self.outcomes[n].judge_s))
+                self._push(self.judged[-1][1], -1, n)
             for replica in touched:
                 self._schedule(replica)
             actions = self._next()

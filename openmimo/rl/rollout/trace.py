@@ -15,8 +15,9 @@ FILE = "trace.jsonl"
 
 @dataclass
 class Life:
-    """A task, of which S expected so much (a probability): started by the policy (with its forecast and reason), first sample in a slot (began), last sample
-    complete (done), given to a judge, judged, over. slot_s: seconds that its samples held slots; end: kept (trained
+    """A task, of which S expected so much (a probability): started by the policy (with its forecast and reason), first
+    sample in a slot (began), its prompt computed (prefilled), last sample complete (done), given to a judge, judged,
+    over. slot_s: seconds that its samples held slots; end: kept (trained
     on), dropped (no gradient), surplus (complete, beyond k), aborted. Times that were not reached are None; replayed
     from the journal, there is no worker."""
 
@@ -29,6 +30,7 @@ class Life:
     reason: str = ""
     worker: int | None = None
     began: float | None = None
+    prefilled: float | None = None
     done: float | None = None
     slot_s: float = 0.0
     lengths: list[int] = field(default_factory=list)
