@@ -76,7 +76,6 @@ def naive(folder):
         pytest.param({"schedule": "early", "engines": 1, "scorers": (slow,), "slots": 8}, marks=pytest.mark.proof),
         pytest.param({"schedule": "naive", "engines": 2, "slots": 4}, marks=pytest.mark.proof),
     ],
-    ids=str,
     ids=lambda changes: "-".join(str(v) for v in changes.values() if not isinstance(v, tuple)),
 )
 def test_the_same_data_bit_for_bit(folder, naive, changes):
