@@ -21,7 +21,7 @@ smoke: setup
 	$(BIN)/openmimo run recipes/smoke.toml
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 prove: setup
 	$(BIN)/python -m pytest -m proof

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[1]
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parent
 SMOKE = REPOSITORY / "recipes" / "smoke.toml"
 COMMAND = (sys.executable, "-P", "-m", "openmimo.cli")  # as the script in the path: without the current folder
 
@@ -45,11 +46,22 @@ class SmokeRun:
 
 
 def pytest_collection_modifyitems(items):
-    """For two workers: a file's tests share one, and so do all that need the smoke run, which comes first."""
-    for item in items:
-        group = "smoke" if "smoke" in item.fixturenames else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: "smoke" not in item.fixturenames)
+    """What needs the smoke run comes first."""
+    items.sort(key=lambda item: item.path.parent != HERE)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """For two workers (`make test`): a file's tests share one, and so do all of this folder's files: one smoke run."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.split("::")[0]
+            return path if (REPOSITORY / path).parent != HERE else "smoke"
+
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
