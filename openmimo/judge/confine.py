@@ -65,7 +65,7 @@ class Walls:
         checked(libc.prctl(SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         if rung == "landlock":
             self.ruleset = landlock.ruleset(stdlib(), [box, *DEVICES])
-        self.filtered = install_filter(rung)
+        self.filter = install_filter(rung)
         set_limit(resource.RLIMIT_NOFILE, OPEN_FILES)
         set_limit(resource.RLIMIT_CORE, 0)
         set_limit(resource.RLIMIT_STACK, STACK_BYTES)
@@ -100,21 +100,22 @@ class Walls:
             libc.prctl(SET_PDEATHSIG, signal.SIGKILL)
         if self.ruleset:
             landlock.restrict(self.ruleset)
-        if self.filtered:
-            seccomp.install(seccomp.child_filter(os.getpid()))
+        if self.filter:
+            self.filter.install(os.getpid())
 
 
 def install_filter(rung):
-    """Installs the worker's seccomp filter; whether there is one. The rungs that rest on it raise OSError without."""
+    """Installs the worker's seccomp filter and returns the one of its children, or None where there is no seccomp. The
+    rungs that rest on it raise OSError then."""
     if rung == "namespaces-only":
-        return False
+        return None
     try:
         seccomp.install(seccomp.worker_filter())
+        return seccomp.Filter(seccomp.child_filter())
     except OSError:
         if rung != "rlimits":
             raise
-        return False
-    return True
+        return None
 
 
 def set_limit(limit, value):
