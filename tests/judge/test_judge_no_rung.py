@@ -17,7 +17,9 @@ MATH = {"id": "sum", "kind": "math", "messages": [{"role": "user", "content": "?
 
 
 def openmimo(*args, **more):
-    return subprocess.run([*NO_RUNG, *COMMAND, *map(str, args)], capture_output=True, text=True, env=environment(), **more)
+    return subprocess.run(
+        [*NO_RUNG, *COMMAND, *map(str, args)], capture_output=True, text=True, env=environment(), **more
+    )
 
 
 @pytest.fixture
@@ -47,7 +49,10 @@ def test_unsafe_judges_all_the_same_and_says_so(files):
 def test_unsafe_takes_the_highest_rung_there_is(files):
     """Control: without the filter the same command finds a rung above limits alone."""
     found = subprocess.run(
-        [*COMMAND, "judge", "run", *map(str, files), "--json", "--unsafe"], capture_output=True, text=True, env=environment()
+        [*COMMAND, "judge", "run", *map(str, files), "--json", "--unsafe"],
+        capture_output=True,
+        text=True,
+        env=environment(),
     )
     assert found.returncode == 0 and "judged on rung rlimits" not in found.stderr
 
