@@ -64,6 +64,10 @@ def entries(proc, path):
 def clear(box):
     """Empties the folder of working folders. Deep trees are made flat first: no recursion, no path too long."""
     os.chmod(box, 0o711)
+    try:
+        os.rmdir(f"{box}/work")  # most programs leave nothing in it
+    except OSError:
+        pass
     count = 0
     while entries := list(os.scandir(box)):
         for entry in entries:

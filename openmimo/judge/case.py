@@ -13,6 +13,7 @@ from typing import NamedTuple
 from openmimo.errors import UserError
 from openmimo.judge import compare, wire
 from openmimo.judge.near import Memory, key
+from openmimo.judge.texts import TEXTS
 from openmimo.rows import Problem, Test, TestVerdict
 
 TRIES = 3
@@ -152,6 +153,8 @@ class Case:
         if test.kind == "checker":
             accepted = self._data(test, "output", list)
             return "AC" if any(compare.same_text(text, body, self.rules) for text in accepted) else "WA"
+        if body == TEXTS.of(test, "output", lambda: self._data(test, "output", object)):
+            return "AC"
         expected = self._data(test, "output", object)
         try:
             return "AC" if compare.same_value(expected, json.loads(body), self.rules) else "WA"
@@ -161,7 +164,7 @@ class Case:
     def _input(self, test: Test) -> bytes:
         """What the child reads: standard input, or the arguments as tagged JSON."""
         if test.kind == "call":
-            return json.dumps(self._data(test, "input", list)).encode()
+            return TEXTS.of(test, "input", lambda: self._data(test, "input", list))
         return self._data(test, "input", str).encode("utf-8", "surrogateescape")
 
     def _data(self, test: Test, side: str, kind: type) -> object:

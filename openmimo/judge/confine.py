@@ -26,6 +26,7 @@ from namespaces import DEVICES, enter_namespaces
 
 SET_PDEATHSIG, SET_DUMPABLE, SET_KEEPCAPS, SET_CHILD_SUBREAPER, SET_NO_NEW_PRIVS = 1, 4, 8, 36, 38
 CAP_DAC_READ_SEARCH = 2
+CHILD_LIMITS = resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC
 TASKS, OPEN_FILES, FILE_BYTES, STACK_BYTES = 64, 64, 16 << 20, 64 << 20
 
 
@@ -65,7 +66,7 @@ class Walls:
         checked(libc.prctl(SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         if rung == "landlock":
             self.ruleset = landlock.ruleset(stdlib(), [box, *DEVICES])
-        self.filtered = install_filter(rung)
+        self.filter = install_filter(rung)
         set_limit(resource.RLIMIT_NOFILE, OPEN_FILES)
         set_limit(resource.RLIMIT_CORE, 0)
         set_limit(resource.RLIMIT_STACK, STACK_BYTES)
@@ -73,6 +74,7 @@ class Walls:
         if self.uid is None and not self.in_namespaces:  # the limit counts all of this user's processes: leave room
             tasks = 2048 + sum(name.isdigit() for name in os.listdir("/proc"))
         self.tasks = tasks
+        self.hard = {limit: resource.getrlimit(limit)[1] for limit in CHILD_LIMITS}
         self.keep = 0  # capabilities: others' files can be read where only so the library can
         if self.uid is not None and not self.in_namespaces and library_is_hidden():
             self.keep = 1 << CAP_DAC_READ_SEARCH
@@ -81,10 +83,10 @@ class Walls:
         """In a fresh child: moves into `folder` and gives up everything else. cpu_s: for the whole process."""
         os.setpgid(0, 0)
         os.chdir(folder)
-        set_limit(resource.RLIMIT_CPU, int(cpu_s) + 2)
-        set_limit(resource.RLIMIT_AS, self.base_bytes + (memory_mb << 20))
-        set_limit(resource.RLIMIT_FSIZE, file_bytes)
-        set_limit(resource.RLIMIT_NPROC, self.tasks)
+        values = int(cpu_s) + 2, self.base_bytes + (memory_mb << 20), file_bytes, self.tasks
+        for (limit, hard), value in zip(self.hard.items(), values):  # noqa: B905
+            value = value if hard < 0 or value < hard else hard
+            resource.setrlimit(limit, (value, value))
         if self.uid is not None:
             os.chown(folder, self.uid, self.uid)
             if self.keep:
@@ -100,21 +102,22 @@ class Walls:
             libc.prctl(SET_PDEATHSIG, signal.SIGKILL)
         if self.ruleset:
             landlock.restrict(self.ruleset)
-        if self.filtered:
-            seccomp.install(seccomp.child_filter(os.getpid()))
+        if self.filter:
+            self.filter.install(os.getpid())
 
 
 def install_filter(rung):
-    """Installs the worker's seccomp filter; whether there is one. The rungs that rest on it raise OSError without."""
+    """Installs the worker's seccomp filter and returns the one of its children, or None where there is no seccomp. The
+    rungs that rest on it raise OSError then."""
     if rung == "namespaces-only":
-        return False
+        return None
     try:
         seccomp.install(seccomp.worker_filter())
+        return seccomp.Filter(seccomp.child_filter())
     except OSError:
         if rung != "rlimits":
             raise
-        return False
-    return True
+        return None
 
 
 def set_limit(limit, value):

@@ -55,9 +55,9 @@ class Worker:
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a folder on a disk costs milliseconds
         sweep(Path(memory or tempfile.gettempdir()))
         self.box = tempfile.TemporaryDirectory(prefix=f"{BOX}{os.getpid()}-", dir=memory)
-        script = str(Path(__file__).with_name("worker.py"))
-        self.process = subprocess.Popen(
-            [sys.executable, "-s", "-S", "-B", script, rung, self.box.name, str(cpu)],
+        start = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import worker; worker.main()"
+        self.process = subprocess.Popen(  # as a module, since that is compiled once: a heap without a compiler's litter
+            [sys.executable, "-s", "-S", "-P", "-c", start, rung, self.box.name, str(cpu)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,

@@ -2,8 +2,8 @@
 call that reaches other processes, the network, the kernel's configuration or a namespace, and every call that this list
 is too old to know.
 
-    install(WORKER)                in a worker, once, when its walls stand: all that neither it nor a program needs
-    install(child_filter(pid))     in a child, last: signals to its own process group alone, and no way out of that group
+    install(worker_filter())               in a worker, once, when its walls stand: all that neither it nor a program needs
+    Filter(child_filter()).install(pid)    in a child, last: signals to its own process group alone, no way out of it
 
 A filter is inherited by all that the process starts and cannot be taken off. A denied call fails with EPERM (clone3 and
 newer ones with ENOSYS, so that the C library falls back to clone, whose flags can be read); one of another architecture's
@@ -64,6 +64,7 @@ KILL_CALLS = ((62, 129), (234, 131), (129, 138), (297, 240))  # kill, tgkill, rt
 PRCTL, FCNTL = (157, 167), (72, 25)
 PR_SET = (1, 4, 22, 35, 36, 0x59616D61)  # death signal, dumpable, seccomp, mm, subreaper, ptracer
 F_SETOWN = (8, 15)
+WHO, GROUP = b"<me>", b"<us>"  # marks of the child's process id and of its negative
 
 
 def operation(code, value, then=0, otherwise=0):
@@ -116,13 +117,15 @@ def worker_filter():
     return b"".join([*code, ACCEPT])
 
 
-def child_filter(pid):
-    """For the child with this process id, which leads its group: it and all it starts signal that group alone."""
+def child_filter():
+    """For a child that leads its process group: it and all it starts signal that group alone. WHO and GROUP stand where
+    its process id and the negative of it belong."""
     code, column = opening()
     for numbers in CHILD_CALLS.values():
         code += deny(numbers[column])
     for numbers in KILL_CALLS:
-        allowed = [part for who in (pid, 0, -pid & 0xFFFFFFFF) for part in (operation(EQUAL, who, 0, 1), ACCEPT)]
+        whom = (int.from_bytes(mark, "little") for mark in (WHO, bytes(4), GROUP))
+        allowed = [part for who in whom for part in (operation(EQUAL, who, 0, 1), ACCEPT)]
         code += [operation(EQUAL, numbers[column], 0, len(allowed) + 2), operation(LOAD, ARGUMENTS), *allowed, DENY]
     code += deny_where(PRCTL[column], 0, [(EQUAL, option) for option in PR_SET])
     code += deny_where(FCNTL[column], 1, [(EQUAL, command) for command in F_SETOWN])
@@ -131,6 +134,20 @@ def child_filter(pid):
 
 def install(code):
     """Puts this process, and all it will start, under the filter for ever. Needs no_new_privs. OSError: no seccomp."""
-    program = struct.pack("<HxxxxxxQ", len(code) // 8, ctypes.cast(code, ctypes.c_void_p).value)
-    if libc.prctl(22, 2, program, 0, 0):  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
-        raise OSError(ctypes.get_errno(), "seccomp")
+    Filter(code).install()
+
+
+class Filter:
+    """A filter in memory that the kernel can read; made in the worker, since every child pays for what it does itself."""
+
+    def __init__(self, code):
+        self.code, self.buffer = code, ctypes.create_string_buffer(code, len(code))
+        self.program = struct.pack("<HxxxxxxQ", len(code) // 8, ctypes.addressof(self.buffer))
+
+    def install(self, pid=None):
+        """As `install`. pid: this process, where the code has marks in its place."""
+        if pid:
+            us = (1 << 32) - pid
+            self.buffer.raw = self.code.replace(WHO, pid.to_bytes(4, "little")).replace(GROUP, us.to_bytes(4, "little"))
+        if libc.prctl(22, 2, self.program, 0, 0):  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+            raise OSError(ctypes.get_errno(), "seccomp")

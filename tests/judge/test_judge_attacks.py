@@ -22,7 +22,7 @@ from openmimo.judge.pool import RUNGS, Judge
 from openmimo.rows import Limits, Problem, Test
 
 ATTACKS = sorted(Path(__file__).with_name("attacks").glob("*.py"))
-LIMITS = Limits(cpu_s=0.1, wall_s=0.25, memory_mb=64, output_kb=1024)
+LIMITS = Limits(cpu_s=0.1, wall_s=0.5, memory_mb=64, output_kb=1024)
 ASK = [{"role": "user", "content": "Solve it."}]
 CALLS = Problem(
     "squares",
@@ -148,7 +148,7 @@ def test_nothing_is_left_after_many_attacks(rung):
 
 def is_ours(process):
     """Whether a process is a worker's or a program's: by its command line, which a fork keeps, or by its user id."""
-    return "worker.py" in " ".join(process.info["cmdline"] or []) or process.info["uids"].real >= 1_000_000_000
+    return "import worker" in " ".join(process.info["cmdline"] or []) or process.info["uids"].real >= 1_000_000_000
 
 
 def test_answers_on_disk_are_out_of_reach(judge, tmp_path):
