@@ -71,7 +71,7 @@ class PagedCache:
         rows = (q.new_empty if (M, W) == (T * G, E) else q.new_zeros)(K * n, M, W)
         rows[:, : T * G, :E].view(K, n, T, G, E).copy_(q.reshape(n, T, K, G, E).permute(2, 0, 1, 3, 4))
         k, v = self.gather(layer, g.blocks).view(2, K * n, -1, W)
-        scores = g.mask.to(q.dtype).expand(K, n, M, k.shape[1]).reshape(K * n, M, -1)
+        scores = q.new_empty(K, n, M, k.shape[1]).copy_(g.mask).view(K * n, M, -1)
         probs = scores.baddbmm_(rows, k.transpose(1, 2), alpha=E**-0.5).softmax(dim=-1)
         out = torch.bmm(probs[..., :SPAN], v[:, :SPAN])
         for at in range(SPAN, k.shape[1], SPAN):
