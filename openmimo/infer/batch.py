@@ -23,8 +23,7 @@ GATHERED = 1 << 19  # elements of keys and values that one group of single token
 @dataclass
 class Group:
     """Sequences that attend together. index: (n T,) their tokens among the N, None for n in a row from `first` on; real:
-    which of the n T are tokens and not padding, None for all; blocks (n blocks,); mask (K n, M or 1, S), added to the
-    scores."""
+    which of the n T are tokens and not padding, None for all; blocks (n blocks,); mask (n, M or 1, S), added to the scores."""
 
     n: int
     T: int
@@ -37,14 +36,14 @@ class Group:
 
 @dataclass
 class Batch:
-    """ids, positions (N,); slots (written,): places in the cache of the keys and values of tokens `sources` (None: the
-    first `written` ones in order); wanted: tokens whose logits are asked for, `samples` for each chunk in order."""
+    """ids, positions (N,); slots (tokens,): places in the cache of the keys and values, padding has none; copies: blocks
+    (to, from) that are copied then; wanted: tokens whose logits are asked for, `samples` for each chunk in order."""
 
     chunks: list[Chunk]
     ids: Tensor
     positions: Tensor
     slots: Tensor
-    sources: Tensor | None
+    copies: tuple[Tensor, Tensor] | None
     groups: list[Group]
     wanted: Tensor
     samples: list[int]
@@ -78,18 +77,16 @@ def build(chunks: list[Chunk], tables: np.ndarray, layout: Layout) -> Batch:
             ids.append(s.tokens[c.start])
         else:
             ids += (s.tokens + s.draft if s.draft else s.tokens)[c.start : c.start + c.count]
-    table = np.array([(c.sequence.row, c.start, c.count, c.samples) for c in chunks], dtype=np.int64)
-    rows, starts, counts, samples = np.ascontiguousarray(table.T)
+    samples = [c.samples for c in chunks]
+    rows = np.array([c.sequence.row for c in chunks])
+    starts, counts = np.array([c.start for c in chunks]), np.array([c.count for c in chunks])
     first = np.cumsum(counts) - counts
     positions = np.arange(len(ids)) + np.repeat(starts - first, counts)
     slots = place(tables, np.repeat(rows, counts), positions, layout.size)
-    sources = None
-    if any(c.source for c in chunks):
-        slots, sources = with_copies(chunks, slots, first, tables, layout.size)
     groups = []
     for members in grouped(counts, starts + counts, layout):
         groups.append(group(rows[members], starts[members], counts[members], first[members], tables, layout))
-    wanted = np.repeat(first + counts - np.cumsum(samples), samples) + np.arange(samples.sum())
+    wanted = np.repeat(first + counts - np.cumsum(samples), samples) + np.arange(sum(samples))
     fill = padded(len(ids), ROWS) - len(ids)
     device = layout.device
     return Batch(
@@ -97,10 +94,10 @@ def build(chunks: list[Chunk], tables: np.ndarray, layout: Layout) -> Batch:
         torch.tensor(ids + [0] * fill, device=device),
         torch.from_numpy(np.pad(positions, (0, fill))).to(device),
         torch.from_numpy(slots).to(device),
-        None if sources is None else torch.from_numpy(sources).to(device),
+        copied(chunks, tables, layout),
         groups,
         torch.from_numpy(np.pad(wanted, (0, padded(len(wanted), ROWS) - len(wanted)))).to(device),
-        samples.tolist(),
+        samples,
     )
 
 
@@ -109,16 +106,14 @@ def place(tables: np.ndarray, rows: np.ndarray, positions: np.ndarray, size: int
     return tables[rows, positions // size] * size + positions % size
 
 
-def with_copies(chunks, slots, first, tables, size) -> tuple[np.ndarray, np.ndarray]:
-    """Slots and sources of the step's own tokens, then of what sequences copy from an equal prompt."""
-    all_slots, sources = [slots], [np.arange(len(slots))]
-    begin = {id(c): int(f) for c, f in zip(chunks, first, strict=True)}
-    for c in chunks:
-        if c.source:
-            span = np.arange(*c.copies)
-            all_slots.append(place(tables, np.full(len(span), c.sequence.row), span, size))
-            sources.append(begin[id(c.source)] + span - c.source.start)
-    return np.concatenate(all_slots), np.concatenate(sources)
+def copied(chunks: list[Chunk], tables: np.ndarray, layout: Layout) -> tuple[Tensor, Tensor] | None:
+    """The blocks that sequences copy from an equal prompt."""
+    pairs = [(c.sequence.row, c.source.sequence.row, c.copies) for c in chunks if c.source]
+    if not pairs:
+        return None
+    to = [tables[row, begin:end] for row, _, (begin, end) in pairs]
+    of = [tables[row, begin:end] for _, row, (begin, end) in pairs]
+    return tuple(torch.from_numpy(np.concatenate(side)).to(layout.device) for side in (to, of))
 
 
 def grouped(counts: np.ndarray, ends: np.ndarray, layout: Layout) -> list[np.ndarray]:
@@ -144,7 +139,7 @@ def grouped(counts: np.ndarray, ends: np.ndarray, layout: Layout) -> list[np.nda
 
 def group(rows, starts, counts, first, tables, layout: Layout) -> Group:
     """The group of these sequences: queries padded to the longest chunk, keys to the longest table."""
-    n, T, device, kv_heads = len(rows), int(counts.max()), layout.device, layout.kv_heads
+    n, T, device = len(rows), int(counts.max()), layout.device
     blocks = tables[rows, : padded(int((starts + counts).max()), layout.size) // layout.size]
     steps = np.arange(T)
     real = steps < counts[:, None]
@@ -152,10 +147,9 @@ def group(rows, starts, counts, first, tables, layout: Layout) -> Group:
     allowed = np.arange(blocks.shape[1] * layout.size) <= positions[..., None]  # (n, T, S)
     mask = np.where(allowed, np.float32(0), np.float32("-inf"))
     if T > 1:
-        share = layout.heads // kv_heads
+        share = layout.heads // layout.kv_heads
         mask = mask.repeat(share, axis=1)
         mask = np.pad(mask, ((0, 0), (0, padded(T * share, HEAD_ROWS) - T * share), (0, 0)))
-    mask = np.concatenate([mask] * kv_heads)
     index = None
     if T > 1 or (first != first[0] + np.arange(n)).any():
         index = torch.from_numpy(np.where(real, first[:, None] + steps, 0).ravel()).to(device)

@@ -46,8 +46,10 @@ class PagedCache:
         """Stores the step's k and v (1, N, K, E), then lets q (1, N, H, E) attend. Returns (1, N, H, E)."""
         batch, (_, N, H, E), K = self.batch, q.shape, self.kv_heads
         for store, new in ((self.k[layer], k[0]), (self.v[layer], v[0])):
-            new = new[: len(batch.slots)] if batch.sources is None else new[batch.sources]
-            store[..., :E].index_copy_(1, batch.slots, new.transpose(0, 1))
+            store[..., :E].index_copy_(1, batch.slots, new[: len(batch.slots)].transpose(0, 1))
+        if batch.copies:
+            blocks, (to, of) = self.blocks(layer), batch.copies
+            blocks.index_copy_(1, to, blocks.index_select(1, of))
         out = q.new_zeros(N, K, H // K, E)
         for g in batch.groups:
             part = self.attend_group(layer, q[0], g)
@@ -68,16 +70,20 @@ class PagedCache:
         rows = (q.new_empty if (M, W) == (T * G, E) else q.new_zeros)(K * n, M, W)
         rows[:, : T * G, :E].view(K, n, T, G, E).copy_(q.reshape(n, T, K, G, E).permute(2, 0, 1, 3, 4))
         k, v = self.gather(layer, g.blocks).view(2, K * n, -1, W)
-        mask = g.mask.to(q.dtype).expand(K * n, M, k.shape[1])
-        probs = torch.baddbmm(mask, rows, k.transpose(1, 2), alpha=E**-0.5).softmax(dim=-1)
+        scores = q.new_empty(K, n, M, k.shape[1]).copy_(g.mask).view(K * n, M, -1)
+        probs = scores.baddbmm_(rows, k.transpose(1, 2), alpha=E**-0.5).softmax(dim=-1)
         out = torch.bmm(probs[..., :SPAN], v[:, :SPAN])
         for at in range(SPAN, k.shape[1], SPAN):
             out = out.baddbmm_(probs[..., at : at + SPAN], v[:, at : at + SPAN])
         return out[:, : T * G, :E].view(K, n, T, G, E).permute(1, 2, 0, 3, 4).reshape(n * T, K, G, E)
 
+    def blocks(self, layer: int) -> Tensor:
+        """(2 K, blocks, size W)."""
+        return self.kv[layer].view(2 * self.kv_heads, -1, self.size * self.width)
+
     def gather(self, layer: int, blocks: Tensor) -> Tensor:
         """Keys and values of these blocks (2 K, blocks, size W), until the next call."""
-        store = self.kv[layer].view(2 * self.kv_heads, -1, self.size * self.width)
+        store = self.blocks(layer)
         shape = (store.shape[0], len(blocks), store.shape[2])
         count = shape[0] * shape[1] * shape[2]
         if count > len(self.gathered):

@@ -115,8 +115,10 @@ class MTPDrafter:
 
     def propose(self, batch: Batch, hidden: Tensor, sequences: list[Sequence]) -> None:
         """See engine.Drafter."""
-        taken = hidden[: len(batch.slots)] if batch.sources is None else hidden[batch.sources]
-        self.hidden.index_copy_(0, batch.slots, taken)
+        self.hidden.index_copy_(0, batch.slots, hidden[: len(batch.slots)])
+        if batch.copies:
+            blocks, (to, of) = self.hidden.view(-1, self.pool.size, hidden.shape[1]), batch.copies
+            blocks.index_copy_(0, to, blocks.index_select(0, of))
         self._keep({s.id for s in self.engine.scheduler.running})
         k, work = self.k, []
         for s in sequences if k else ():

@@ -156,15 +156,15 @@ class Engine:
         events, at = [], 0
         for chunk, k in zip(chunks, batch.samples, strict=True):
             s = chunk.sequence
+            event = None
             if k:
-                span = slice(at, at + k)
                 if s.draft:
-                    self.drafter.count(s.draft, tokens[span])
-                event = self._extend(s, tokens[span], logprobs[span], tops[span])
+                    self.drafter.count(s.draft, tokens[at : at + k])
+                event = self._extend(s, tokens, logprobs, tops, at)
                 at += k
             s.draft = []
             self.scheduler.computed(chunk, len(s.tokens) - 1)
-            if k and event:
+            if event:
                 events.append(event)
                 if event.finish_reason:
                     self.scheduler.remove(s)
@@ -191,35 +191,38 @@ class Engine:
         tokens = sample(allowed, how.noise(), how.temperature, how.top_k, how.top_p)
         if self.drafter:
             tokens = self.drafter.verify(allowed, how, tokens, sequences)
-        tops: list[list[tuple[int, float]]] = [[] for _ in requests]
+        tops: list[list[tuple[int, float]]] = []
         if widest := max(r.top_logprobs for r in requests):
             values, ids = logits.log_softmax(dim=-1).topk(widest, dim=-1)
             rows = zip(ids.tolist(), values.tolist(), requests, strict=True)
             tops = [list(zip(i, v, strict=True))[: r.top_logprobs] for i, v, r in rows]
         return tokens.tolist(), token_logprobs(logits, tokens).tolist(), tops
 
-    def _extend(self, s: Sequence, tokens: list[int], logprobs: list[float], tops: list) -> Event | None:
-        """Takes the sampled token, and one more for each guess that it equals. The event, if there is one."""
-        reason = stopped_by = None
-        for i, token in enumerate(tokens):
+    def _extend(self, s: Sequence, tokens: list[int], logprobs: list[float], tops: list, at: int) -> Event | None:
+        """Takes the token sampled at place `at`, and one more for each guess that it equals. The event, if there is
+        one."""
+        request, reason, stopped_by = s.request, None, None
+        last = len(request.prompt) + request.max_tokens
+        for i in range(at, at + 1 + len(s.draft)):
+            token = tokens[i]
             s.tokens.append(token)
             s.logprobs.append(logprobs[i])
             s.versions.append(self.version)
-            s.top_logprobs.append(tops[i])
-            if token in self.stop_ids or token in s.request.stop_ids:
+            if request.top_logprobs:
+                s.top_logprobs.append(tops[i])
+            if token in self.stop_ids or token in request.stop_ids:
                 reason, stopped_by = "stop", token
-            elif s.request.stop and (stopped_by := self._stop_string(s)) is not None:
+            elif request.stop and (stopped_by := self._stop_string(s)) is not None:
                 reason = "stop"
-            elif s.count >= s.request.max_tokens:
+            elif len(s.tokens) >= last:
                 reason = "length"
-            if reason or i == len(s.draft) or s.draft[i] != token:
+            if reason or i - at == len(s.draft) or s.draft[i - at] != token:
                 break
         if not reason and not s.request.stream:
             return None
         begin, s.sent = s.sent, s.count
         text = s.tokens[len(s.request.prompt) + begin :]
-        tops = s.top_logprobs[begin:] if s.request.top_logprobs else []
-        return Event(s.id, text, s.logprobs[begin:], reason, s.versions[begin:], stopped_by, tops)
+        return Event(s.id, text, s.logprobs[begin:], reason, s.versions[begin:], stopped_by, s.top_logprobs[begin:])
 
     def _stop_string(self, s: Sequence) -> str | None:
         """The stop string that the response now holds. A string of n bytes lies within its last n tokens and the one

@@ -18,8 +18,8 @@ from openmimo.infer.sequence import Sequence
 
 @dataclass(slots=True, eq=False)
 class Chunk:
-    """`count` tokens of a sequence, from position `start` on. copies: positions (first, last + 1) before `start` whose
-    keys and values are those that `source`, an equal prompt in the same step, computes."""
+    """`count` tokens of a sequence, from position `start` on. copies: its blocks (first, last + 1) whose keys and values
+    are those that `source`, an equal prompt in the same step, computes."""
 
     sequence: Sequence
     start: int
@@ -30,8 +30,8 @@ class Chunk:
     @property
     def samples(self) -> int:
         """Logits wanted: one, and one more for each guess, if this chunk reaches the end of the tokens."""
-        s = self.sequence
-        return 1 + len(s.draft) if self.start + self.count == len(s.tokens) + len(s.draft) else 0
+        guesses = len(self.sequence.draft)
+        return 1 + guesses if self.start + self.count == len(self.sequence.tokens) + guesses else 0
 
 
 class Scheduler:
@@ -78,12 +78,12 @@ class Scheduler:
         """Starts the first waiting sequence; None where its blocks are not free."""
         if self.prefix_cache:
             self.pool.match(s)
-        source, copies = None, (0, 0)
+        source, start, copies = None, s.computed, (0, 0)
         twin = before and (before.source or before)
         if self.prefix_cache and twin and twin.sequence.tokens == s.tokens and twin.samples:
             if max(twin.start, s.computed) < len(s.tokens) - 1 and twin.start <= s.computed:
-                source, copies = twin, (s.computed, len(s.tokens) - 1)
-        start = copies[1] or s.computed
+                source, start = twin, len(s.tokens) - 1
+                copies = (s.computed // self.pool.size, -(-start // self.pool.size))
         count = min(len(s.tokens) - start, left)
         s.row = self.rows[-1]
         if not self._reserve(s, start + count):
@@ -108,7 +108,7 @@ class Scheduler:
         step writes over the rest, which no query can see until then."""
         s = chunk.sequence
         s.computed = min(chunk.start + chunk.count, tokens)
-        if self.prefix_cache:
+        if self.prefix_cache and s.computed >= (s.indexed + 1) * self.pool.size:
             self.pool.enter(s, s.computed, self.pool.index)
 
     def preempt(self, s: Sequence) -> None:
