@@ -42,7 +42,7 @@ def test_a_run_says_whether_its_batches_are_pure(monkeypatch):
 
 
 class InThread(Pulled):
-    """The smallest engine elsewhere: in this process, worked on by the thread that pulls. Dies once, at a task."""
+    """The smallest engine elsewhere: in this process, worked on by the thread that pulls. Dies once, at a task from dies_at on."""
 
     def __init__(self, model, stop_ids, slots, vocab_size, dies_at=None):
         super().__init__(slots)
@@ -62,7 +62,7 @@ class InThread(Pulled):
                 self.version = values[1]
             else:
                 getattr(self.feed, what)(*values)
-                if what == "start" and values[0] == self.dies_at:
+                if what == "start" and self.dies_at is not None and values[0] >= self.dies_at:
                     self.dead, self.dies_at = True, None
 
     def round(self):
@@ -72,7 +72,7 @@ class InThread(Pulled):
             return self.version, *self.feed.work(), self.feed.take_steps()
 
 
-@pytest.mark.parametrize("dies_at", [None, 3])
+@pytest.mark.parametrize("dies_at", [None, 1])
 def test_pulled_engines_give_the_same_data(tmp_path, dies_at):
     folder = checkpoint_folder(tmp_path / "model")
     naive = outcome(trainer_of(folder, schedule="naive"))
