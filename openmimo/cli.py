@@ -95,7 +95,7 @@ def export(
 def simulate(
     scenario: Annotated[Optional[Path], typer.Argument(help="For example recipes/scenarios/report.toml")] = None,  # noqa: UP045
     replay: Annotated[
-        Path | None, typer.Option(help="A stage's folder with trace.jsonl, in place of a scenario")
+        Path | None, typer.Option(help="A run's folder or its stage's, in place of a scenario")
     ] = None,  # noqa: UP045
     policy: Annotated[list[str] | None, typer.Option(help="Of static, naive, continuous, async, early [all]")] = None,  # noqa: UP045
     overrides: Overrides = None,

@@ -170,20 +170,21 @@ def test_the_forecast_by_hand():
     assert starts(first) == [0, 1, 2, 3, 4, 5] and [a.forecast for a in first] == [0, 0.5, 1, 1.5, 2, 2.5]
     assert starts(policy.completed(2)) == [6]  # a place is free: 6 x 0.5 = 3 < 4
     assert policy.forecast() == 3.5
-    assert policy.judged(2, False) == []  # rate (1 + 0) / (1 / 0.5 + 1) = 1/3: 6/3 = 2 < 4, but no place is free
-    assert policy.forecast() == pytest.approx(2)
+    assert policy.judged(2, False) == []  # 0 and 1 are missing, so it says nothing of the rest; no place is free
+    assert policy.forecast() == pytest.approx(6 * 0.5)
     assert starts(policy.completed(0)) == [7]
-    assert policy.judged(0, True) == []
-    assert policy.forecast() == pytest.approx(1 + 6 * 2 / 4)
-    assert starts(policy.completed(1)) == []  # 4.0 is enough
-    assert starts(policy.judged(1, True)) == []  # 2 + 5 x 3/5 = 5
+    assert policy.judged(0, True) == []  # rate (1 + 1) / (1 / 0.5 + 1) = 2/3
+    assert policy.forecast() == pytest.approx(1 + 6 * 2 / 3)
+    assert starts(policy.completed(1)) == []  # 5 is enough
+    assert starts(policy.judged(1, True)) == []  # 0 to 2 are known: rate (1 + 2) / (1 / 0.5 + 3) = 3/5
+    assert policy.forecast() == pytest.approx(2 + 5 * 3 / 5)
 
 
 def test_main_set_and_pool_have_keep_rates_of_their_own():
     policy = StepPolicy(SCHEDULES["early"], 8, lambda n: (n % 2 == 1, 0.5), slots=4)
     actions_of(policy, "c0", "j+0", "c2", "j+2")
     main, pool = policy.sides
-    assert main.expected(2.0) == pytest.approx(main.active * (2 + 2) / (2 / 0.5 + 2))
+    assert main.expected(2.0) == pytest.approx(main.active * (2 + 1) / (2 / 0.5 + 1))  # 1 is missing before 2
     assert pool.expected(2.0) == pytest.approx(pool.active * 0.5)
 
 

@@ -92,7 +92,8 @@ Action = Start | Judge | Abort | Finish | GiveUp
 
 
 class Side:
-    """What the running keep-rate of one side (main set or pool) knows: the forecasts of what was judged, and what came."""
+    """What the running keep-rate of one side (main set or pool) knows: the forecasts of what was judged, and what came.
+    It counts only tasks before which none is missing: what completes first is short, and says little of the rest."""
 
     def __init__(self):
         self.active = 0  # tasks started and not judged
@@ -101,7 +102,7 @@ class Side:
         self.valid = 0
 
     def expected(self, weight: float) -> float:
-        """Expected valid among the active: their forecasts, times valid seen / valid forecast in this step, where
+        """Expected valid among the active: their forecasts, times valid seen / valid forecast in the prefix, where
         `weight` valid groups of the steps before count as seen and as forecast. With one forecast p for all this is
         active x (weight + valid) / (weight / p + judged): the keep-rate with its prior."""
         return self.active_sum * (weight + self.valid) / (weight + self.judged_sum)
@@ -169,13 +170,14 @@ class StepPolicy:
         side, forecast = self.unjudged.pop(n)
         self.judging -= 1
         self._leave(side, forecast)
-        self.sides[side].judged_sum += forecast
-        self.sides[side].valid += valid
         self.verdicts[n] = valid
         if valid:
             insort(self.valid, n)
             self.finished.append(n)
         while self.prefix < self.started and self.verdicts[self.prefix] is not None:
+            side, forecast = self.forecast_of(self.prefix)
+            self.sides[side].judged_sum += forecast
+            self.sides[side].valid += self.verdicts[self.prefix]
             if self.prefix_valid < self.batch:
                 self.prefix_valid += self.verdicts[self.prefix]
             self.prefix += 1

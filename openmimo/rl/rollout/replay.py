@@ -54,8 +54,8 @@ class Recorded:
 
 
 def replayed(folder: str | Path) -> tuple[Scenario, Replay]:
-    """From a stage's folder. Raises UserError where it holds no whole traced step."""
-    path = Path(folder) / FILE
+    """From the folder of a stage, or of a run (its stage rl). Raises UserError where it holds no whole traced step."""
+    path = next((p for p in (Path(folder) / FILE, Path(folder) / "rl" / FILE) if p.is_file()), Path(folder) / FILE)
     steps = read_trace(path) if path.is_file() else []
     steps = [step for step in steps if any(life.worker is not None for life in step.lives)]
     if not steps:

@@ -107,11 +107,11 @@ class Replica:
         self._fill()
         return left, held, tokens
 
-    def busy(self) -> float:
+    def busy(self, aborted: set[int] = frozenset()) -> float:
         """Seconds in which it worked on a task that was completed: the union of their intervals."""
         total, end = 0.0, float("-inf")
-        for began, ended, _ in sorted(self.intervals):
-            if ended > end:
+        for began, ended, n in sorted(self.intervals):
+            if ended > end and n not in aborted:
                 total += ended - max(began, end)
                 end = ended
         return total

@@ -80,7 +80,8 @@ class JudgeTimes(Section):
 
 
 class Scenario(Section):
-    """replicas x slots samples are decoded at once. overhead_s: at the start of each step's rollout, nothing decodes.
+    """replicas x slots samples are decoded at once; spread: a task's samples go to replicas one by one, else the task does.
+    overhead_s: at the start of each step's rollout, nothing decodes.
     rollout_share: of a whole step under the naive schedule (the f of Amdahl's law). warm_epochs: epochs whose outcomes
     are in the histories when the first step begins. order, selective, forecast: as in the recipe's section `rl`."""
 
@@ -94,6 +95,7 @@ class Scenario(Section):
     max_tasks_per_step: int | None = None
     replicas: int = Field(gt=0)
     slots: int = Field(gt=0)
+    spread: bool = False
     overhead_s: float = Field(0.0, ge=0)
     rollout_share: float = Field(1.0, gt=0, le=1)
     warm_epochs: int = Field(0, ge=0)

@@ -100,7 +100,9 @@ class SimulatedStep:
         self.now = scenario.overhead_s
         self.events: list[tuple] = []  # (time, order, replica and its version, or the task that is judged)
         self.order = 0
-        self.place: dict[int, int] = {}
+        self.place: dict[int, list[int]] = {}  # replicas that hold samples of a task
+        self.held: dict[int, float] = {}  # slot-seconds of a task's samples on replicas that are done with it
+        self.aborted: set[int] = set()
         self.outcomes: dict[int, Outcome] = {}
         self.judging = 0
         self.to_judge: deque[int] = deque()
@@ -116,11 +118,13 @@ class SimulatedStep:
             for action in actions:
                 match action:
                     case Start(n):
-                        touched.add(self._start(n))
+                        touched.update(self._start(n))
                     case Judge(n):
                         self.to_judge.append(n)
                     case Abort(n):
-                        if (replica := self.place.pop(n, None)) is not None:
+                        self.aborted.add(n)
+                        self.aborted_slot_s += self.held.pop(n, 0.0)
+                        for replica in self.place.pop(n, ()):
                             left, held, tokens = self.replicas[replica].abort(n, self.now)
                             self.aborted_slot_s += held
                             self.aborted_tokens += tokens
@@ -147,13 +151,18 @@ class SimulatedStep:
         if (when := replica.next()) is not None:
             self._push(when, index, replica.version)
 
-    def _start(self, n: int) -> int:
-        self.outcomes[n] = self.source.outcome(self.number, n, self.tasks[n])
-        index = self.load.index(min(self.load))
-        self.place[n] = index
-        self.load[index] += self.scenario.group
-        self.replicas[index].start(n, self.outcomes[n].lengths, self.now)
-        return index
+    def _start(self, n: int) -> list[int]:
+        """Gives the task, or sample by sample, to the replica with the least to do; returns those that have it."""
+        outcome = self.outcomes[n] = self.source.outcome(self.number, n, self.tasks[n])
+        parts: dict[int, list[float]] = {}
+        for part in [[x] for x in outcome.lengths] if self.scenario.spread else [outcome.lengths]:
+            index = self.load.index(min(self.load))
+            self.load[index] += len(part)
+            parts.setdefault(index, []).extend(part)
+        for index, part in parts.items():
+            self.replicas[index].start(n, part, self.now)
+        self.place[n], self.held[n] = list(parts), 0.0
+        return self.place[n]
 
     def _next(self) -> list:
         """Goes to the next event; what the policy does about it."""
@@ -168,12 +177,15 @@ class SimulatedStep:
             actions = []
             for n, held in replica.leave(self.now):
                 self.load[index] -= 1
-                if held is None:
+                if held is not None:
+                    self.place[n].remove(index)
+                    self.held[n] += held
+                if held is None or self.place[n]:
                     actions += self.policy.sampled(n)
                     continue
                 del self.place[n]
                 self.complete.append(n)
-                self.slot_s += held
+                self.slot_s += self.held.pop(n)
                 actions += self.policy.completed(n)
             self._schedule(index)
             if actions:
@@ -185,7 +197,7 @@ class SimulatedStep:
         measured.step_seconds.append(self.now)
         measured.slot_s += self.slot_s
         measured.aborted_slot_s += self.aborted_slot_s
-        measured.busy_s += sum(replica.busy() for replica in self.replicas)
+        measured.busy_s += sum(replica.busy(self.aborted) for replica in self.replicas)
         measured.aborted_tokens += self.aborted_tokens
         measured.tokens += self.aborted_tokens + sum(sum(self.outcomes[n].lengths) for n in self.complete)
         measured.started += self.policy.started
