@@ -209,7 +209,7 @@ def main():
     for fd in range(RESULT, INPUT + 1):
         os.dup2(null, fd)
     del sys.path[0]
-    sys.argv[:] = ["program.py"]
+    sys.argv[:], sys.dont_write_bytecode = ["program.py"], True
     os.environ.clear()
     builtins.exit = builtins.quit = sys.exit
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
