@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from miniature import CONFIG, VOCABULARY, model_of
-from test_invariance import requests_of, result
+from test_invariance import SHAPES, requests_of, result
 
 from openmimo.errors import UserError
 from openmimo.infer.draft import MTPDrafter, check_drafts
@@ -193,40 +193,76 @@ def test_acceptance_is_the_teacher_forced_estimate():
 
 
 class Liar(MTPDrafter):
-    """Puts false or true guesses in the place of its own."""
+    """Puts guesses in the place of its own of which the share `right` is true. texts: every result, by id."""
 
-    def __init__(self, k, texts=None):
+    def __init__(self, k, texts, right):
         super().__init__(k)
-        self.texts, self.kept = texts, {}
+        self.texts, self.right, self.rng = texts, right, np.random.default_rng(0)
 
     def propose(self, batch, hidden, sequences):
         super().propose(batch, hidden, sequences)
         for s in sequences:
-            rest = self.texts[s.id][s.count :] if self.texts else []
-            s.draft = [*rest, *[0] * self.k][: self.k] if self.texts else [(t + 1) % VOCABULARY for t in s.draft]
+            rest = [*self.texts[s.id][s.count :], *[0] * self.k][: len(s.draft)]
+            s.draft = [t if self.rng.random() < self.right else (t + 1) % VOCABULARY for t in rest]
 
     def _keep(self, ids):
         pass
 
 
+@pytest.mark.parametrize("right", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("shape", ["odd", pytest.param("long", marks=pytest.mark.proof)])
+def test_guesses_change_nothing_but_the_number_of_steps(shape, right):
+    model = model_of(SHAPES[shape].model_copy(update={"mtp_layers": 3}))
+    requests = requests_of(24, model.config)
+    plain = [result(e) for e in plainly(model, requests, [3, 7])]
+    texts = {n + 1: tokens for n, (tokens, _, _) in enumerate(plain)}
+    for way in ({"tokens": model.config.max_length * 2, "budget": 30}, {}):
+        engine = Engine(model, [3, 7], 24, VOCABULARY, drafter=Liar(3, texts, right), **way)
+        ids, done, steps = [engine.add(r) for r in requests], {}, 0
+        while engine.busy:
+            done |= {e.id: result(e) for e in engine.step() if e.finish_reason}
+            steps += 1
+        assert [done[i] for i in ids] == plain and engine.pool.free == engine.pool.count
+        assert engine.drafter.drafted[0] > 10
+    longest = max(map(len, texts.values()))
+    assert steps >= longest if right == 0 else steps < longest * (0.8 if right < 1 else 0.4) + 3
+
+
+def contents(engine) -> dict[tuple, torch.Tensor]:
+    """Every block of the prefix cache: all tokens up to its end -> its keys and values."""
+    pool, size = engine.pool, engine.pool.size
+    texts = {0: ()}
+    for block in sorted(pool.keys, key=pool.names.get):
+        before, tokens = pool.keys[block]
+        texts[pool.names[block]] = texts[before] + tokens
+    return {texts[pool.names[b]]: engine.cache.kv[:, :, b * size : (b + 1) * size] for b in pool.keys}
+
+
 @pytest.mark.parametrize(("mode", "layers", "k"), WAYS)
-def test_rejected_guesses_leave_no_trace_in_the_mtp_cache(mode, layers, k):
-    """The blocks' keys and values of true slots, after a run of false guesses and one of true ones: the same bits."""
+def test_rejected_guesses_leave_no_trace_in_either_cache(mode, layers, k):
+    """After a run of false guesses and one of true ones, the same bits: the prefix cache's blocks, which are those of a
+    run without guesses, and the MTP blocks' keys and values of true slots."""
     model, requests = fitted(mode, layers), own_requests(1.0, count=4)
-    texts = {n + 1: e.token_ids for n, e in enumerate(plainly(model, requests))}
-    liars = [Liar(k, None), Liar(k, texts)]
+    plain = Engine(model, [], 24, VOCABULARY)
+    texts = {n + 1: e.token_ids for n, e in enumerate(generate(plain, requests))}
+    liars, expected = [Liar(k, texts, 0.0), Liar(k, texts, 1.0)], contents(plain)
     for liar in liars:
-        generate(Engine(model, [], 24, VOCABULARY, drafter=liar), requests)
+        engine = Engine(model, [], 24, VOCABULARY, drafter=liar)
+        generate(engine, requests)
+        found = contents(engine)
+        assert found.keys() == expected.keys() and len(found) > 5
+        assert all(torch.equal(found[t], expected[t]) for t in found)
+        found[next(iter(found))][0, 0, 0] += 1e-6  # negative control: one place of one block
+        assert not all(torch.equal(found[t], expected[t]) for t in found)
     assert liars[0].accepted[0] == 0 and liars[1].accepted[-1] > 10
     for i in texts:
         held = [liar.responses[i] for liar in liars]
         for depth in range(layers):
             true = min(own.known for own in held) - 1 - depth
             places = [[own.blocks[t // 16] * 16 + t % 16 for t in range(true)] for own in held]
-            one, two = (liar.cache.k[depth, :, at] for liar, at in zip(liars, places, strict=True))
+            one, two = (liar.cache.kv[depth, :, at] for liar, at in zip(liars, places, strict=True))
             assert true > 20 and torch.equal(one, two)
-            assert torch.equal(*(liar.cache.v[depth, :, at] for liar, at in zip(liars, places, strict=True)))
-    unlike = liars[0].cache.k[0, :, places[0]] - liars[1].cache.k[0, :, places[1][::-1]]  # negative control
+    unlike = liars[0].cache.kv[0, :, places[0]] - liars[1].cache.kv[0, :, places[1][::-1]]  # negative control
     assert unlike.abs().max() > 0
 
 
