@@ -13,7 +13,6 @@ import math
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from openmimo.infer.batch import HEAD_ROWS, Batch, Group, padded
