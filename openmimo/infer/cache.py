@@ -38,7 +38,7 @@ class PagedCache:
         self.size, self.heads, self.kv_heads, self.head_dim = size, config.heads, config.kv_heads, config.head_dim
         self.width = padded(config.head_dim, LANES)
         self.kv = zeros((layers, 2 * config.kv_heads, (blocks + 1) * size, self.width), dtype, device)
-        self.k, self.v = self.kv.chunk(2, dim=1)
+        self.k, self.v = self.kv.chunk(2, dim=1)  # views
         self.gathered = self.kv.new_empty(0)  # reused from group to group: it stays in the processor's cache
         self.batch: Batch | None = None
 

@@ -1,4 +1,4 @@
-"""Decoding with MTP drafts: the text of plain decoding bit for bit, acceptance as a forward pass foretells it."""
+"""Decoding with MTP drafts: the text of plain decoding bit for bit, and no trace of what was rejected."""
 
 import math
 from functools import cache
@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 from miniature import CONFIG, VOCABULARY, model_of
-from test_invariance import requests_of, result
+from test_invariance import SHAPES, requests_of, result
 
 from openmimo.errors import UserError
 from openmimo.infer.draft import MTPDrafter, check_drafts
 from openmimo.infer.engine import Engine, Request, generate
-from openmimo.infer.sampling import exponentials, sample, stream_of
-from openmimo.model.mtp import accepted_prefixes, shift_labels
+from openmimo.model.mtp import shift_labels
 from openmimo.model.transformer import cross_entropy
 
 torch.set_num_threads(1)
@@ -126,107 +125,77 @@ def test_new_weights_in_the_middle():
     assert found[0] == found[1]
 
 
-def walk(model, request, event, k) -> list[list[int]]:
-    """[drafted, accepted] by position, from one forward pass over the finished text: at each place where the engine
-    verifies, the guesses are those of the MTP layers under the same noise, and it goes on behind the first wrong one."""
-    ids = torch.tensor([[*request.prompt, *event.token_ids]])
-    positions, segments = torch.arange(ids.shape[1])[None], torch.ones_like(ids)
-    logits = model.mtp_logits(model(ids, positions), ids, positions, None)[:k]
-    first, streams = len(request.prompt), np.full(ids.shape[1], stream_of(request.seed, request.key), dtype=np.uint64)
-    settings = [torch.tensor([v]).expand(ids.shape[1]) for v in (float(request.temperature), 0, float(request.top_p))]
-    guesses = []
-    for depth, each in enumerate(logits):
-        places = np.maximum(0, np.arange(ids.shape[1]) + depth + 2 - first)
-        noise = exponentials(streams, places, VOCABULARY) if request.temperature else None
-        guesses.append(sample(each[0, :, :VOCABULARY], noise, *settings)[None])
-    labels = [shift_labels(ids, segments, depth + 2) for depth in range(k)]
-    hits = torch.stack([each[0] for each in accepted_prefixes(guesses, labels)], dim=1)
-    drafted, accepted, at, last = [0] * k, [0] * k, first - 1, ids.shape[1] - 1
-    while at + 1 < last:  # the token at + 1 is known; there is a place to verify
-        right = int(hits[at].sum())
-        drafted = [n + 1 for n in drafted]
-        accepted = [n + (depth < right) for depth, n in enumerate(accepted)]
-        at += right + 1
-    return [drafted, accepted]
-
-
-@pytest.mark.parametrize(("mode", "layers", "k"), [("parallel", 3, 3), ("chained", 2, 2)])
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_acceptance_is_what_a_forward_pass_foretells(mode, layers, k, temperature):
-    """To the last guess, by position: caches, positions, masks, shifts and noise at once. The last step of a text may
-    verify guesses beyond its end, which the pass cannot know: those texts are long, and at most one step each."""
-    model, requests = fitted(mode, layers), own_requests(temperature)
-    engine, foretold = drafting(model, k), np.zeros((2, k), dtype=int)
-    events = generate(engine, requests)
-    for request, event in zip(requests, events, strict=True):
-        foretold += np.array(walk(model, request, event, k))
-    counts = np.array(list(engine.drafter.counts.values()))
-    assert 30 < foretold[1, 0] < foretold[0, 0] - 30
-    assert counts[0, 0] == foretold[0, 0]
-    assert (0 <= counts[1] - foretold[1]).all() and (counts[1] - foretold[1]).max() <= 1 + len(requests) // 3
-
-
-def test_acceptance_is_the_teacher_forced_estimate():
-    """Over all places of the texts, visited or not: within the interval of either count."""
-    model, requests = fitted("parallel", 3), own_requests(1.0, count=40)
-    engine = drafting(model, 3, slots=40)
-    events, hits, places = generate(engine, requests), np.zeros(3), 0
-    for request, event in zip(requests, events, strict=True):
-        ids = torch.tensor([[*request.prompt, *event.token_ids]])
-        positions, first = torch.arange(ids.shape[1])[None], len(request.prompt)
-        logits = [
-            e[0, first - 1 : -4, :VOCABULARY] for e in model.mtp_logits(model(ids, positions), ids, positions, None)
-        ]
-        streams = np.full(len(logits[0]), stream_of(0, request.key), dtype=np.uint64)
-        ones, right = torch.ones(len(logits[0])), True
-        for depth, each in enumerate(logits):
-            noise = exponentials(streams, np.arange(len(each)) + depth + 1, VOCABULARY)
-            guesses = sample(each, noise, ones, ones.long() * 0, ones)
-            right = right & (guesses == ids[0, first + depth + 1 :][: len(each)])
-            hits[depth] += int(right.sum())
-        places += len(logits[0])
-    drafted, accepted = (np.array(n) for n in engine.drafter.counts.values())
-    estimate, share = hits / places, accepted / drafted
-    margin = 2.6 * np.sqrt(estimate * (1 - estimate) * (1 / drafted + 1 / places))
-    assert (np.abs(estimate - share) <= margin).all(), (estimate, share, margin)
-    assert estimate[0] - estimate[2] > margin.max()  # negative control: another position's is not within it
-
-
 class Liar(MTPDrafter):
-    """Puts false or true guesses in the place of its own."""
+    """Puts guesses in the place of its own of which the share `right` is true. texts: every result, by id."""
 
-    def __init__(self, k, texts=None):
+    def __init__(self, k, texts, right):
         super().__init__(k)
-        self.texts, self.kept = texts, {}
+        self.texts, self.right, self.rng = texts, right, np.random.default_rng(0)
 
     def propose(self, batch, hidden, sequences):
         super().propose(batch, hidden, sequences)
         for s in sequences:
-            rest = self.texts[s.id][s.count :] if self.texts else []
-            s.draft = [*rest, *[0] * self.k][: self.k] if self.texts else [(t + 1) % VOCABULARY for t in s.draft]
+            rest = [*self.texts[s.id][s.count :], *[0] * self.k][: len(s.draft)]
+            s.draft = [t if self.rng.random() < self.right else (t + 1) % VOCABULARY for t in rest]
 
     def _keep(self, ids):
         pass
 
 
+@pytest.mark.parametrize("right", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("shape", ["odd", pytest.param("long", marks=pytest.mark.proof)])
+def test_guesses_change_nothing_but_the_number_of_steps(shape, right):
+    model = model_of(SHAPES[shape].model_copy(update={"mtp_layers": 3}))
+    requests = requests_of(24, model.config)
+    plain = [result(e) for e in plainly(model, requests, [3, 7])]
+    texts = {n + 1: tokens for n, (tokens, _, _) in enumerate(plain)}
+    for way in ({"tokens": model.config.max_length * 2, "budget": 30}, {}):
+        engine = Engine(model, [3, 7], 24, VOCABULARY, drafter=Liar(3, texts, right), **way)
+        ids, done, steps = [engine.add(r) for r in requests], {}, 0
+        while engine.busy:
+            done |= {e.id: result(e) for e in engine.step() if e.finish_reason}
+            steps += 1
+        assert [done[i] for i in ids] == plain and engine.pool.free == engine.pool.count
+        assert engine.drafter.drafted[0] > 10
+    longest = max(map(len, texts.values()))
+    assert steps >= longest if right == 0 else steps < longest * (0.8 if right < 1 else 0.4) + 3
+
+
+def contents(engine) -> dict[tuple, torch.Tensor]:
+    """Every block of the prefix cache: all tokens up to its end -> its keys and values."""
+    pool, size = engine.pool, engine.pool.size
+    texts = {0: ()}
+    for block in sorted(pool.keys, key=pool.names.get):
+        before, tokens = pool.keys[block]
+        texts[pool.names[block]] = texts[before] + tokens
+    return {texts[pool.names[b]]: engine.cache.kv[:, :, b * size : (b + 1) * size] for b in pool.keys}
+
+
 @pytest.mark.parametrize(("mode", "layers", "k"), WAYS)
-def test_rejected_guesses_leave_no_trace_in_the_mtp_cache(mode, layers, k):
-    """The blocks' keys and values of true slots, after a run of false guesses and one of true ones: the same bits."""
+def test_rejected_guesses_leave_no_trace_in_either_cache(mode, layers, k):
+    """After a run of false guesses and one of true ones, the same bits: the prefix cache's blocks, which are those of a
+    run without guesses, and the MTP blocks' keys and values of true slots."""
     model, requests = fitted(mode, layers), own_requests(1.0, count=4)
-    texts = {n + 1: e.token_ids for n, e in enumerate(plainly(model, requests))}
-    liars = [Liar(k, None), Liar(k, texts)]
+    plain = Engine(model, [], 24, VOCABULARY)
+    texts = {n + 1: e.token_ids for n, e in enumerate(generate(plain, requests))}
+    liars, expected = [Liar(k, texts, 0.0), Liar(k, texts, 1.0)], contents(plain)
     for liar in liars:
-        generate(Engine(model, [], 24, VOCABULARY, drafter=liar), requests)
+        engine = Engine(model, [], 24, VOCABULARY, drafter=liar)
+        generate(engine, requests)
+        found = contents(engine)
+        assert found.keys() == expected.keys() and len(found) > 5
+        assert all(torch.equal(found[t], expected[t]) for t in found)
+        found[next(iter(found))][0, 0, 0] += 1e-6  # negative control: one place of one block
+        assert not all(torch.equal(found[t], expected[t]) for t in found)
     assert liars[0].accepted[0] == 0 and liars[1].accepted[-1] > 10
     for i in texts:
         held = [liar.responses[i] for liar in liars]
         for depth in range(layers):
             true = min(own.known for own in held) - 1 - depth
             places = [[own.blocks[t // 16] * 16 + t % 16 for t in range(true)] for own in held]
-            one, two = (liar.cache.k[depth, :, at] for liar, at in zip(liars, places, strict=True))
+            one, two = (liar.cache.kv[depth, :, at] for liar, at in zip(liars, places, strict=True))
             assert true > 20 and torch.equal(one, two)
-            assert torch.equal(*(liar.cache.v[depth, :, at] for liar, at in zip(liars, places, strict=True)))
-    unlike = liars[0].cache.k[0, :, places[0]] - liars[1].cache.k[0, :, places[1][::-1]]  # negative control
+    unlike = liars[0].cache.kv[0, :, places[0]] - liars[1].cache.kv[0, :, places[1][::-1]]  # negative control
     assert unlike.abs().max() > 0
 
 
