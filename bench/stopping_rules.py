@@ -61,7 +61,7 @@ def draw(means: dict[str, dict[str, float]], path: Path) -> None:
         for (name, row), colour in zip(means.items(), ("#b4500b", "#1b62b3", "#0a7748"), strict=True):
             axes.plot(row["bias"], row["seconds"], "o", color=colour, markersize=9)
             axes.annotate(f"{name}: {row['seconds']:.0f} s, bias {row['bias']:.2f}", (row["bias"], row["seconds"]),
-                          (-10 if row["bias"] else 10, 0), textcoords="offset points",
+                          (-10 if row["bias"] else 10, {"drain all": 7, "first in, first out": -7}.get(name, 0)), textcoords="offset points",
                           ha="right" if row["bias"] else "left", va="center", color=colour)  # fmt: skip
         axes.set_xlabel("bias to short responses (Kolmogorov-Smirnov distance)")
         axes.set_ylabel("seconds a rollout")

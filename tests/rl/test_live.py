@@ -110,6 +110,25 @@ def test_a_worker_that_dies_or_hangs_changes_nothing(folder, naive, how):
     assert outcome(trainer) == naive and hit
 
 
+def test_an_engine_that_was_idle_for_long_is_not_lost(folder, naive):
+    """Training between two steps may last longer than `hang_s`; silence counts from the first task on."""
+    trainer = trainer_of(folder, engines=1, slots=6)
+    (worker,) = trainer.driver.workers
+    assert worker.connection.poll(60)
+    process, collect = worker.process, trainer.driver.collect
+
+    def after_a_while(*step):
+        worker.heard = time.monotonic() - 2 * worker.hang_s
+        return collect(*step)
+
+    trainer.driver.collect = after_a_while
+    try:
+        assert [trainer.step(step, 2)["batch_hash"] for step in range(2)] == naive[0]
+        assert worker.process is process
+    finally:
+        trainer.close()
+
+
 @pytest.mark.proof
 def test_a_task_that_kills_three_workers_stops_the_step(folder):
     trainer = trainer_of(folder, engines=1, slots=6)

@@ -100,7 +100,7 @@ class Process:
         self._send(("weights", *self.weights))
 
     def start(self, n: int, requests: list[Request]) -> None:
-        if not self.left:
+        if self.left.keys() <= {n}:  # it had nothing to say while it had nothing to do
             self.heard = max(self.heard, time.monotonic())
         self._send(("start", n, requests))
 
