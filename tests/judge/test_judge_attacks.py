@@ -141,7 +141,9 @@ def test_nothing_is_left_after_many_attacks(rung):
         honest = [(CALLS, HONEST["squares"]), (STDIN, HONEST["square"])]
         assert [[v.verdict for v in found] for found in judge.judge_many(honest)] == [["AC", "AC"], ["AC"]]
     assert Path("/proc/mounts").read_text() == mounts
-    assert sorted(os.listdir("/dev/shm")) == before[1]
+    new = [entry for entry in os.scandir("/dev/shm") if entry.name not in before[1]]  # others' judges work there too
+    left = [e for e in new if e.stat().st_uid >= 1_000_000_000 or e.name.startswith(f"openmimo-judge-{os.getpid()}-")]
+    assert left == [] or rung == "rlimits"  # which does not keep a program from writing there
     ours = [p for p in psutil.process_iter(["cmdline", "uids"]) if p.pid not in before[0] and is_ours(p)]
     assert ours == []
 
