@@ -62,7 +62,7 @@ def test_a_requests_bits_do_not_depend_on_what_else_runs(shape):
     for request in requests:
         alone.append(result(generate(single, [request])[0]))
     for name, way in WAYS.items():
-        way = way | ({"tokens": way["tokens"] * config.max_length // 96} if "tokens" in way else {})
+        way = way | {key: way[key] * config.max_length // 96 for key in ("tokens", "budget") if key in way}
         engine = Engine(model, stop, vocab_size=VOCABULARY, **way)
         found = [result(e) for e in generate(engine, requests)]
         assert found == alone, name
