@@ -95,7 +95,7 @@ def test_judges_on_a_server(request):
     until = time.monotonic() + 60
     while socket.socket().connect_ex(("127.0.0.1", port)) and time.monotonic() < until:
         time.sleep(0.1)
-    with judge_at(f"http://127.0.0.1:{port}") as judge:
+    with judge_at(f"http://127.0.0.1:{port}", []) as judge:
         rows = problems(1)
         texts = [f"\\boxed{{{rows[0].answer}}}", "\\boxed{99}"]
         found = score_responses([rows[0]] * 2, texts, ["stop"] * 2, judge, Answers(judge))
