@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("fixed", derandomize=True)  # the same examples every time
+settings.load_profile("fixed")
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent
 SMOKE = REPOSITORY / "recipes" / "smoke.toml"

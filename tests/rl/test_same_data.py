@@ -36,16 +36,17 @@ class Chance(Local):
     """The engine's own responses, handed over in an order by chance; now and then it is lost with all it held. known:
     responses by (weights' version, task), so that they are generated once a test file."""
 
-    def __init__(self, inner: Local, rng: random.Random, faults: float, known: dict):
+    def __init__(self, inner: Local, rng: random.Random, faults: float, known: dict, hits: dict[int, int]):
         self.engine, self.slots, self.left = inner.feed.engine, inner.slots, {}
         self.rng, self.faults, self.known = rng, faults, known
         self.held: dict[int, int] = {}
-        self.hits: dict[int, int] = {}
+        self.hits = hits  # of all workers: how often a task was lost; the third time would stop the step
         self.feed = SimpleNamespace(busy=False)
 
     def update(self, state, version):
         self.engine.update_weights(state, version)
-        self.held, self.hits = {}, {}
+        self.held = {}
+        self.hits.clear()
 
     def start(self, n, requests):
         if (self.engine.version, n) not in self.known:
@@ -101,7 +102,8 @@ def test_any_order_any_latency_any_fault_gives_the_same_data(folder, naive, seed
 
     trainer = trainer_of(folder, schedule=schedule, slots=slots, scorers=(late,) * judges)
     inner = trainer.driver.workers[0]
-    trainer.driver.workers = [Chance(inner, rng, faults, KNOWN), Chance(inner, rng, faults, KNOWN)]
+    hits: dict[int, int] = {}
+    trainer.driver.workers = [Chance(inner, rng, faults, KNOWN, hits) for _ in range(2)]
     assert outcome(trainer) == naive
 
 
@@ -113,7 +115,7 @@ def test_the_hash_sees_one_other_token(folder, naive):
         events[0] = events[0].__class__(**vars(events[0]) | {"logprobs": [x - 1e-6 for x in events[0].logprobs]})
     trainer = trainer_of(folder)
     inner = trainer.driver.workers[0]
-    trainer.driver.workers = [Chance(inner, random.Random(0), 0.0, known)]
+    trainer.driver.workers = [Chance(inner, random.Random(0), 0.0, known, {})]
     assert outcome(trainer)[0] != naive[0]
 
 
