@@ -1,4 +1,4 @@
-# make demo   the whole recipe on this machine (about 10 minutes on two cores), after setting up
+# make demo   the whole recipe on this machine (under 15 minutes on two cores), after setting up
 # make test   the test suite (a few minutes);  make prove   the issue rows in full (longer)
 # make setup  only sets up .venv; safe to repeat;  make bench-peers   what the benchmarks compare with, under .bench/
 PYTHON ?= python3
@@ -21,7 +21,7 @@ smoke: setup
 	$(BIN)/openmimo run recipes/smoke.toml
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 prove: setup
 	$(BIN)/python -m pytest -m proof

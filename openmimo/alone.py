@@ -1,4 +1,4 @@
-"""The stages alone, on a user's own files: `openmimo sft`, `rl` and `eval`. Each writes a folder that appears when whole.
+"""The stages alone, on a user's own files: `openmimo sft`, `rl`, `eval` and `mtp extend`. Each writes a folder that appears when whole.
 
 A stage works in `OUT.part` and is renamed at the end; the same command goes on from its last checkpoint.
 """
@@ -17,12 +17,13 @@ from rich.console import Console
 from openmimo.errors import UserError, disk_full
 from openmimo.model.config import ModelConfig
 from openmimo.progress import Progress
-from openmimo.recipe import Eval, Rl, Sft, load_recipe, parse_section
+from openmimo.recipe import Eval, Extend, Rl, Sft, load_recipe, parse_section
 from openmimo.runs import Stage, sha256_of
 
 SFT = Sft(lr=3e-5, batch=16, length=2048, epochs=1, warmup_steps=10, micro_batch=4)
 RL = Rl(steps=100, batch=16, minibatch=16, group=8, max_tokens=512, micro_batch=16)
 EVAL = Eval(max_tokens=512)
+EXTEND = Extend()
 EVERY_S, SLOTS, SEED = 30.0, 256, 0
 
 
@@ -39,8 +40,12 @@ def run_sft(source: Path, data: Path, out: Path, recipe: Path | None, overrides,
     _carry_out("sft", "supervised fine-tuning", out, [source, data, settings], work, console)
 
 
-def run_rl(source: Path, problems: Path, out: Path, reward: str | None, recipe, overrides, console: Console) -> None:
+def run_rl(
+    source: Path, problems: Path, out: Path, reward: str | None, difficulty: Path | None, recipe, overrides,
+    console: Console,
+) -> None:  # fmt: skip
     """Trains `source` by GRPO on `problems`. Without a table of test difficulty all tests of a problem are one level."""
+    from openmimo.rl.difficulty import DifficultyTable
     from openmimo.rl.score import load_reward
     from openmimo.rl.stage import train
     from openmimo.rows import Problem, read_rows
@@ -50,11 +55,15 @@ def run_rl(source: Path, problems: Path, out: Path, reward: str | None, recipe, 
     if reward:
         own = Path(inspect.getsourcefile(load_reward(reward).__wrapped__) or problems)
     rows = list(read_rows(problems, Problem))
+    table = DifficultyTable.load(difficulty) if difficulty else None
+    for problem in rows if table else ():
+        table.of(problem)  # a table for other tests is an error now, not in the first step
 
     def work(folder, checkpointer, log):
-        train(source, rows, settings, settings.steps, SEED, SLOTS, folder, checkpointer, log, reward=reward)
+        train(source, rows, settings, settings.steps, SEED, SLOTS, folder, checkpointer, log, table, reward)
 
-    _carry_out("rl", "reinforcement learning", out, [source, problems, settings, reward, own], work, console)
+    identity = [source, problems, settings, reward, own, *([difficulty] if difficulty else [])]
+    _carry_out("rl", "reinforcement learning", out, identity, work, console)
 
 
 def run_eval(source: Path, problems: Path, out: Path, recipe, overrides, console: Console) -> None:
@@ -77,6 +86,35 @@ def run_eval(source: Path, problems: Path, out: Path, recipe, overrides, console
         f"avg@{settings.samples} {average(summary):.3f}  [{low:.3f}, {high:.3f}]  {summary['questions']} problems"
     )
     console.print("pass@k " + "  ".join(f"{k}: {v:.3f}" for k, v in summary["pass_at_k"].items()), highlight=False)
+
+
+def run_extend(source: Path, out: Path, layers: int, prompts: Path | None, overrides, console: Console) -> None:
+    """Adds MTP layers to `source`, tuned on its own responses to `prompts`: rows as for `openmimo generate`, or Problem
+    rows; None: the training problems of the run that `source` belongs to."""
+    from openmimo.infer.generate import check_row, encode_row
+    from openmimo.model.tokenizer import Tokenizer
+    from openmimo.rows import read_jsonl
+    from openmimo.sft.extend_mtp import extend
+
+    settings = _settings("extend", _that_fits(EXTEND, source), None, overrides)
+    if prompts is None:
+        prompts = source.parent / "problems" / "train.jsonl"
+        if not prompts.is_file():
+            raise UserError(f"mtp extend: {source} is not in a run's folder; give --prompts FILE.jsonl")
+    tokenizer, config, ids = Tokenizer.load(source), ModelConfig.from_folder(source), []
+    for where, row in read_jsonl(prompts):
+        problem = isinstance(row, dict) and "kind" in row and "messages" in row
+        kind, value = check_row({"messages": row["messages"]} if problem else row, where)
+        ids.append(encode_row(kind, value, tokenizer, config.vocab_size, where))
+        if len(ids) == settings.prompts:
+            break
+    if not all(ids) or not ids:
+        raise UserError(f"{prompts}: a prompt is empty, or there is none; give at least one token each")
+
+    def work(folder, checkpointer, log):
+        extend(source, ids, layers, settings, SEED, SLOTS, folder, checkpointer, log)
+
+    _carry_out("extend", "more MTP layers", out, [source, prompts, layers, settings], work, console)
 
 
 def _that_fits(default, source: Path):

@@ -8,19 +8,15 @@ from typing import Annotated, Optional
 
 import typer
 
+from openmimo import groups
 from openmimo.errors import UserError, disk_full
+from openmimo.options import InOrder, Out, Overrides, RecipePath, Source, console
 
 app = typer.Typer(
+    cls=InOrder,
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
     help="The MiMo-7B recipe, whole and runnable: from HTML to a reasoning model.",
 )  # fmt: skip
-
-RecipePath = Annotated[Path, typer.Argument(help="A recipe, for example recipes/tiny.toml", show_default=False)]
-Overrides = Annotated[
-    Optional[list[str]], typer.Option("--set", help="Override a key: --set rl.steps=20 (repeatable)")  # noqa: UP045
-]
-Source = Annotated[Path, typer.Option("--from", help="A checkpoint folder in the HF layout (Qwen2, Llama or MiMo)")]
-Out = Annotated[Path, typer.Option("--out", help="The folder to write; it appears when it is whole")]
 
 
 @app.command()
@@ -34,7 +30,7 @@ def plan(recipe: RecipePath, overrides: Overrides = None, as_json: Annotated[boo
     if as_json:
         print(to_json(make_plan(loaded)))
         return
-    print_plan(loaded, _console())
+    print_plan(loaded, console())
 
 
 @app.command()
@@ -47,7 +43,7 @@ def run(
     from openmimo.recipe import load_recipe
     from openmimo.whole import run_recipe
 
-    run_recipe(load_recipe(recipe, overrides or ()), out, _console())
+    run_recipe(load_recipe(recipe, overrides or ()), out, console())
 
 
 @app.command()
@@ -61,22 +57,11 @@ def sft(
     """Fine-tune a checkpoint of yours on conversations (loss on the answers only, packed)."""
     from openmimo.alone import run_sft
 
-    run_sft(source, data, out, recipe, overrides or (), _console())
+    run_sft(source, data, out, recipe, overrides or (), console())
 
 
-@app.command()
-def rl(
-    source: Source,
-    problems: Annotated[Path, typer.Option(help="JSONL or Parquet of Problem rows")],
-    out: Out = Path("rl-out"),
-    reward: Annotated[Optional[str], typer.Option(help="Your own reward, module:function")] = None,  # noqa: UP045
-    overrides: Overrides = None,
-    recipe: Annotated[Optional[Path], typer.Option(help="A recipe whose [rl] section is used")] = None,  # noqa: UP045
-):
-    """Train a checkpoint of yours by GRPO on verifiable problems."""
-    from openmimo.alone import run_rl
-
-    run_rl(source, problems, out, reward, recipe, overrides or (), _console())
+app.add_typer(groups.rl_app, name="rl")
+app.add_typer(groups.mtp_app, name="mtp")
 
 
 @app.command("eval")
@@ -90,7 +75,7 @@ def evaluate(
     """Sample answers to problems and print avg@n and pass@k with intervals."""
     from openmimo.alone import run_eval
 
-    run_eval(source, problems, out, recipe, overrides or (), _console())
+    run_eval(source, problems, out, recipe, overrides or (), console())
 
 
 @app.command()
@@ -103,7 +88,34 @@ def export(
     """Write a checkpoint in another layout, for the engine you use."""
     from openmimo.release.export import export as export_checkpoint
 
-    _console().print(f"wrote {export_checkpoint(source, out, profile, dtype)}")
+    console().print(f"wrote {export_checkpoint(source, out, profile, dtype)}")
+
+
+@app.command()
+def simulate(
+    scenario: Annotated[Optional[Path], typer.Argument(help="For example recipes/scenarios/report.toml")] = None,  # noqa: UP045
+    replay: Annotated[Path | None, typer.Option(help="A run's folder or its stage's, in place of a scenario")] = None,  # noqa: UP045
+    policy: Annotated[list[str] | None, typer.Option(help="Of static, naive, continuous, async, early [all]")] = None,  # noqa: UP045
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+):
+    """Run the rollout policy on a virtual clock: the report's Table 2 for a cluster, or "what if" on your own run."""
+    from openmimo.rl.rollout.whatif import run_simulation
+
+    run_simulation(scenario, replay, policy or [], overrides or (), as_json, console())
+
+
+@app.command()
+def trace(
+    folder: Annotated[Path, typer.Argument(help="A run's folder, or its stage's: runs/tiny", show_default=False)],
+    step: Annotated[Optional[int], typer.Option(min=1, help="Whose launches are listed [default: the last]")] = None,  # noqa: UP045
+    out: Annotated[Optional[Path], typer.Option("--chrome", help="Write a trace for ui.perfetto.dev here")] = None,  # noqa: UP045
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+):
+    """Show where a run's rollouts spent their time, and why each task was started."""
+    from openmimo.rl.rollout.summary import run_trace
+
+    run_trace(folder, step, out, as_json, console())
 
 
 @app.command()
@@ -111,7 +123,7 @@ def report(folder: Annotated[Path, typer.Argument(help="A run's folder, for exam
     """Write report.html from a run's logs, whole or in part."""
     from openmimo.report.page import write_report
 
-    _console().print(f"wrote {write_report(folder)}")
+    console().print(f"wrote {write_report(folder)}")
 
 
 @app.command()
@@ -125,13 +137,44 @@ def chat(
     """Ask a checkpoint; its reasoning and answer are streamed."""
     from openmimo.infer.chat import chat as start_chat
 
-    start_chat(checkpoint, ask, temperature, max_tokens, seed, _console())
+    start_chat(checkpoint, ask, temperature, max_tokens, seed, console())
 
 
-def _console():
-    from rich.console import Console
+@app.command()
+def generate(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint folder: Qwen2, Llama or MiMo", show_default=False)],
+    prompts: Annotated[Path, typer.Option(help="JSONL of {prompt}, {messages} or {token_ids}")],
+    max_tokens: Annotated[int, typer.Option(min=1)] = 256,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the most likely token")] = 0.0,
+    top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
+    seed: int = 0,
+    mtp: Annotated[int, typer.Option(min=0, help="Tokens that the MTP layers draft a step; the text is the same")] = 0,
+):
+    """Answer a file of prompts: JSONL on stdout in the same order, a summary on stderr."""
+    import json
 
-    return Console()
+    from openmimo.infer.generate import generate_file
+
+    summary = generate_file(checkpoint, prompts, max_tokens, temperature, top_p, seed, mtp, sys.stdout)
+    print(json.dumps(summary), file=sys.stderr)
+
+
+@app.command()
+def serve(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint folder: Qwen2, Llama or MiMo", show_default=False)],
+    host: str = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes any free one")] = 8000,
+    name: Annotated[Optional[str], typer.Option(help="The model's name [default: the folder's]")] = None,  # noqa: UP045
+    slots: Annotated[int, typer.Option(min=1, help="Responses decoded side by side")] = 64,
+    mtp: Annotated[int, typer.Option(min=0, help="Tokens that the MTP layers draft a step; the text is the same")] = 0,
+):
+    """Serve a checkpoint to OpenAI's clients: chat and completions, /health, /metrics."""
+    from openmimo.infer.serve import serve as start_server
+
+    start_server(checkpoint, host, port, name, slots, mtp, console())
+
+
+app.add_typer(groups.judge_app, name="judge")
 
 
 def main() -> None:

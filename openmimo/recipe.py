@@ -32,6 +32,7 @@ from openmimo.sections import (
     Sft,
     Tokenizer,
 )
+from openmimo.sections import Extend as Extend
 from openmimo.sections import Optim as Optim
 from openmimo.sections import Stage as Stage
 
@@ -72,8 +73,6 @@ class Recipe(Section):
             if key in section.model_fields_set and (length := getattr(section, key)) > room:
                 name = f"{type(section).__name__.lower()}.{key}"
                 raise ValueError(f"{name} ({length}) does not fit model.max_length ({self.model.max_length})")
-        if self.model.mtp_layers > 1:
-            raise ValueError("model.mtp_layers: pre-training trains one MTP layer [R 2.3]; use 0 or 1")
         for name in ("lr", "batch", "mtp_weight"):
             check_curve(getattr(self.pretrain, name), self.pretrain.tokens, f"pretrain.{name}")
         return self
@@ -101,7 +100,7 @@ def load_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not TOML ({error}); correct that line") from None
     for override in overrides:
-        _apply(data, override)
+        apply_override(data, override)
     return parse_recipe(data, str(path))
 
 
@@ -110,23 +109,23 @@ def parse_recipe(data: dict[str, Any], where: str = "recipe") -> Recipe:
     try:
         return Recipe(**data)
     except ValidationError as error:
-        raise UserError(f"{where}: " + "; ".join(_explain(e) for e in error.errors())) from None
+        raise UserError(f"{where}: " + "; ".join(explain(e) for e in error.errors())) from None
 
 
 def parse_section(name: str, default: BaseModel, overrides: list[str] | tuple[str, ...]) -> Any:
     """One section from its defaults and `name.key=value` overrides, for a stage that is run alone."""
     data: dict[str, Any] = {name: default.model_dump(mode="json")}
     for override in overrides:
-        _apply(data, override)
+        apply_override(data, override)
     if extra := sorted(set(data) - {name}):
         raise UserError(f"--set {extra[0]}...: this command reads only the section {name!r}")
     try:
         return type(default)(**data[name])
     except ValidationError as error:
-        raise UserError("--set: " + "; ".join(_explain(e, type(default)) for e in error.errors())) from None
+        raise UserError("--set: " + "; ".join(explain(e, type(default)) for e in error.errors())) from None
 
 
-def _apply(data: dict[str, Any], override: str) -> None:
+def apply_override(data: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     if not sign:
         raise UserError(f"--set {override}: expected section.key=value, for example rl.steps=20")
@@ -148,7 +147,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override}: no such place in the list; give an index that the recipe has") from None
 
 
-def _explain(error: dict[str, Any], root: Any = None) -> str:
+def explain(error: dict[str, Any], root: Any = None) -> str:
     """One pydantic error as `key: what is wrong`; for an unknown key with the nearest known one."""
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] != "extra_forbidden":

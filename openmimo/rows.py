@@ -82,7 +82,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class TestVerdict:
-    """What became of one test: AC, WA, TLE, MLE, OLE, RE or IE (our fault: never a reward)."""
+    """What became of one test: AC, WA, TLE, MLE, OLE, RE or IE (our fault: never a reward). rung: the isolation that it
+    ran under (openmimo/judge/confine.py)."""
 
     __test__ = False
     test_id: str
@@ -90,6 +91,7 @@ class TestVerdict:
     cpu_s: float = 0.0
     wall_s: float = 0.0
     memory_mb: float = 0.0
+    rung: str = ""
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,23 @@ class Sft(Section):
     micro_batch: int = Field(64, gt=0)
 
 
+class Extend(Section):
+    """`openmimo mtp extend` [R 2.3]: the copies are tuned on `samples` responses of the model itself to each prompt. The
+    report gives no settings; these are ours."""
+
+    optim: Optim = Optim(weight_decay=0.0)
+    lr: float = Field(1e-4, gt=0)
+    warmup_steps: int = Field(10, ge=0)
+    batch: int = Field(16, gt=0)
+    length: int = Field(2048, gt=1)
+    epochs: float = Field(2, gt=0)
+    micro_batch: int = Field(4, gt=0)
+    prompts: int = Field(1000, gt=0)
+    samples: int = Field(4, gt=0)
+    temperature: float = Field(1.0, ge=0)
+    max_tokens: int = Field(512, gt=0)
+
+
 class Curate(Section):
     """RL data [R 3.2]: problems with a pass rate above `max_pass_rate` over `rollouts` of the SFT model are dropped."""
 
@@ -131,7 +148,13 @@ class Curate(Section):
 
 class Rl(Section):
     """GRPO [R 3.3]. batch: groups a step; group: responses a problem; minibatch: groups an update. Rollouts are always
-    sampled at temperature = top-p = 1, so that the trainer's log-probabilities are those of the sampler."""
+    sampled at temperature = top-p = 1, so that the trainer's log-probabilities are those of the sampler.
+
+    schedule: a row of the report's Table 2 [R 3.4], `early` is Seamless Rollout; all but `static` give the same batches.
+    filter: which groups are valid, see rollout/group. max_tasks_per_step: 8 batches where not given. engines: worker
+    processes that generate (0: the trainer's own does); engines_at: `processes`, `ray`, or vLLM servers' addresses, see
+    rollout/engines. judges: groups judged at once; judges_at: `local`, `ray`, or judge servers' addresses. order,
+    selective, forecast: see easy_pool. truncated_is: cap of the truncated importance weights, 0 for none."""
 
     optim: Optim = Optim(weight_decay=0.0)
     lr: float = Field(1e-6, gt=0)
@@ -145,9 +168,18 @@ class Rl(Section):
     eps_low: float = Field(0.2, gt=0)
     eps_high: float = Field(0.28, gt=0)
     loss_norm: Literal["tokens", "group"] = "tokens"
-    dynamic_sampling: bool = True
-    max_rounds: int = Field(8, gt=0)
+    schedule: Literal["static", "naive", "continuous", "async", "early"] = "early"
+    filter: Literal["unequal_rewards", "mixed_passes"] = "unequal_rewards"
+    max_tasks_per_step: int | None = Field(None, gt=0)
+    engines: int = Field(0, ge=0)
+    engines_at: str = Field("processes", pattern=r"^(processes|ray|https?://[^,\s]+(,https?://[^,\s]+)*)$")
+    judges: int = Field(1, gt=0)
+    judges_at: str = Field("local", pattern=r"^(local|ray|https?://[^,\s]+(,https?://[^,\s]+)*)$")
+    truncated_is: float = Field(0.0, ge=0)
     easy_alpha: float = Field(0.1, ge=0, lt=1)
+    order: Literal["seeded", "longest_first"] = "seeded"
+    selective: float = Field(1.0, gt=0, le=1)
+    forecast: Literal["set", "problem"] = "set"
     reward: Literal["strict", "soft", "all_or_nothing", "linear"] = "strict"
     micro_batch: int = Field(128, gt=0)
 
@@ -155,6 +187,8 @@ class Rl(Section):
     def _minibatches_divide(self):
         if self.batch % self.minibatch:
             raise ValueError(f"batch ({self.batch}) must be a multiple of minibatch ({self.minibatch})")
+        if self.max_tasks_per_step is not None and self.max_tasks_per_step < self.batch:
+            raise ValueError(f"max_tasks_per_step ({self.max_tasks_per_step}) must be at least batch ({self.batch})")
         return self
 
 

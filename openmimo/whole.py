@@ -9,7 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from openmimo.recipe import Recipe
+from openmimo.errors import UserError
+from openmimo.judge.pool import Judge
+from openmimo.recipe import Recipe, parse_recipe
 from openmimo.rows import read_jsonl
 from openmimo.runs import RunFolder, write_atomic
 from openmimo.stages import STAGES
@@ -22,6 +24,7 @@ def run_recipe(recipe: Recipe, out: Path | None, console: Console) -> None:
 
     run = RunFolder(out or Path("runs") / recipe.name)
     handle = run.lock()
+    recipe = judgeable(recipe)
     console.print(f"[bold]{recipe.name}[/]  {escape(recipe.note)}\nfolder {run.path}\n", highlight=False)
     write_atomic(run.path / "recipe.json", json.dumps(recipe.model_dump(mode="json"), indent=1) + "\n")
     with Progress(console) as progress:
@@ -30,6 +33,25 @@ def run_recipe(recipe: Recipe, out: Path | None, console: Console) -> None:
         finish(run)
     handle.close()
     show(run, console)
+
+
+def judgeable(recipe: Recipe) -> Recipe:
+    """The recipe; without its code family, and with a note that says so, where this machine has no isolation in which
+    programs could be judged."""
+    families = recipe.problems.families
+    if "code" not in families or len(families) == 1:
+        return recipe
+    try:
+        Judge().close()
+        return recipe
+    except UserError:
+        data = recipe.model_dump(mode="json", exclude_unset=True)
+    del data["problems"]["families"]["code"]
+    for stage in data["pretrain"]["stages"]:
+        rest = {name: share for name, share in stage["mix"].items() if name != "code-exercises"}
+        stage["mix"] = {name: share / sum(rest.values()) for name, share in rest.items()}
+    data["note"] = f"{recipe.note} Without the code family: no isolation for programs here (docs/judge.md).".strip()
+    return parse_recipe(data)
 
 
 def is_reported(run: RunFolder) -> bool:

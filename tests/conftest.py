@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("fixed", derandomize=True)  # the same examples every time
+settings.load_profile("fixed")
 REPOSITORY = Path(__file__).parents[1]
 SMOKE = REPOSITORY / "recipes" / "smoke.toml"
+SMOKED = ("test_smoke.py", "test_interruption.py", "test_stages_alone.py", "test_stopped_runs.py")
 COMMAND = (sys.executable, "-P", "-m", "openmimo.cli")  # as the script in the path: without the current folder
 
 
@@ -42,6 +46,25 @@ class SmokeRun:
     path: Path
     seconds: float
     text: str
+
+
+def pytest_collection_modifyitems(items):
+    """The files that need the smoke run come first."""
+    items.sort(key=lambda item: item.path.name not in SMOKED)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """For two workers (`make test`): a file's tests share one, and so do the files that need the smoke run."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.split("::")[0]
+            return "smoke" if Path(path).name in SMOKED else path
+
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from miniature import checkpoint_folder, problems
 from openmimo import cli
 from openmimo.data.extract import extract_file
 from openmimo.errors import UserError, disk_full
+from openmimo.options import InOrder
 from openmimo.rows import write_rows
 
 CHAT = [{"role": "user", "content": "What is 1 + 1?"}, {"role": "assistant", "content": "2"}]
@@ -139,7 +140,7 @@ def test_no_arguments_show_the_help(call):
     code, out, err = call()
     assert code == 2 and err == ""
     verbs = [line.split()[1] for line in out.splitlines() if line.startswith("│ ") and line[2].isalpha()]
-    assert verbs == ["plan", "run", "sft", "rl", "eval", "export", "report", "chat"]
+    assert verbs == InOrder.ORDER  # each verb, and in its order
 
 
 # Damaged checkpoints

@@ -75,7 +75,17 @@ ALLOWED = {  # room -> what else of ours it may import
     "judge/": {"errors", "rows", "judge"},
     "infer/": {"errors", "rows", "recipe", "model", "infer"},
     "train/": {"errors", "rows", "recipe", "model", "data", "train"},
-    "report/": {"errors", "rows", "recipe", "report", "eval.results", "eval.metrics"},
+    "report/": {  # fmt: skip
+        "errors",
+        "rows",
+        "recipe",
+        "report",
+        "eval.results",
+        "eval.metrics",
+        "rl.rollout.gantt",
+        "rl.rollout.timeline",
+        "rl.rollout.trace",
+    },
 }
 
 

@@ -14,8 +14,9 @@ from conftest import SMOKE, openmimo, start
 
 OFTEN = ("--set", "checkpoint.every_s=0.2")
 TRAINED = ("base", "sft", "rl-zero", "rl")
-TIMED = ("manifest.json", "cost.json", "results.json", "report.html", "README.md")
-CLOCKS = ("time", "tokens_per_s", "rollout_s", "reward_s", "train_s", "cpu_s", "wall_s", "memory_mb")
+TIMED = ("manifest.json", "cost.json", "results.json", "report.html", "README.md", "trace.jsonl")
+CLOCKS = ("time", "tokens_per_s", "rollout_s", "reward_s", "train_s", "cpu_s", "wall_s", "memory_mb",
+          "started", "surplus")  # fmt: skip
 
 
 def rows_of(path: Path) -> list[dict]:

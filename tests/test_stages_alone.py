@@ -93,7 +93,7 @@ def test_sft_alone(source, files):
 
 
 def test_rl_alone_with_a_reward_of_ones_own(source, files):
-    settings = ["steps=2", "batch=2", "minibatch=1", "group=4", "max_tokens=40", "lr=1e-3", "max_rounds=8"]
+    settings = ["steps=2", "batch=2", "minibatch=1", "group=4", "max_tokens=40", "lr=1e-3", "max_tasks_per_step=16"]
     command = ["rl", "--from", source, "--problems", "problems.jsonl", "--out", "mine"]
     command += ["--reward", "own_reward:length", *(x for s in settings for x in ("--set", f"rl.{s}"))]
     found = openmimo(*command, cwd=files)
@@ -108,7 +108,7 @@ def test_rl_alone_with_a_reward_of_ones_own(source, files):
 
 
 def test_rl_alone_by_the_rules(qwen2, files):
-    settings = ["steps=1", "batch=1", "minibatch=1", "group=2", "max_tokens=8", "max_rounds=1"]
+    settings = ["steps=1", "batch=1", "minibatch=1", "group=2", "max_tokens=8", "schedule=static"]
     command = ["rl", "--from", qwen2, "--problems", "problems.parquet", "--out", "mine"]
     found = openmimo(*command, *(x for s in settings for x in ("--set", f"rl.{s}")), cwd=files)
     assert found.returncode == 0, found.stderr

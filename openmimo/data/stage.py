@@ -24,7 +24,7 @@ from openmimo.data.sources import pydoc_pages, stdlib_sources
 from openmimo.data.tag import tag_documents
 from openmimo.data.urls import dedup_urls
 from openmimo.errors import UserError
-from openmimo.judge.pool import Judge, require_verdicts
+from openmimo.judge.pool import judge_for, require_verdicts
 from openmimo.model.tokenizer import Tokenizer, train_bpe
 from openmimo.rows import Problem, read_jsonl, read_rows, write_jsonl, write_rows
 from openmimo.runs import Context, write_atomic
@@ -75,8 +75,10 @@ def verify(exercises: list[Exercise], plain_share: float, seed: int, dropped: Co
     chosen = [(e, choose_style(e, plain_share, rng)) for e in exercises]
     code = [(e, style) for e, style in chosen if e.problem.kind == "code"]
     programs = [e.responses[style].split("```python\n")[1].removesuffix("```") for e, style in code]
-    with Judge(workers=1) as judge:
-        vectors = judge.judge_many([(e.problem, text) for (e, _), text in zip(code, programs, strict=True)])
+    with judge_for([e.problem for e, _ in code]) as judge:
+        vectors = (
+            judge.judge_many([(e.problem, text) for (e, _), text in zip(code, programs, strict=True)]) if code else []
+        )
     require_verdicts([e.problem for e, _ in code], vectors)
     passed = {
         e.problem.id: all(v.verdict == "AC" for v in vector) for (e, _), vector in zip(code, vectors, strict=True)

@@ -32,7 +32,8 @@ def collect(run_folder: str | Path) -> dict[str, Any]:
     "differences" {"rl - sft": {"difference", "ci95", "questions", "intervals_apart"}, ...}; "stages" {name: {seconds,
     peak_memory_mb}}; "total_seconds" and "peak_memory_mb" of the whole run, all processes together (from its cost.json,
     else the stages' sum and maximum); "recipe", "note", "seed", "commit"
-    (a list where the stages disagree); "missing", a sentence for each thing a whole run has and this one lacks."""
+    (a list where the stages disagree); "rung", the isolation that programs were judged in (see docs/judge.md; null where
+    none was judged); "missing", a sentence for each thing a whole run has and this one lacks."""
     folder = Path(run_folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such run folder; `ls runs/` shows those that exist")
@@ -58,6 +59,7 @@ def collect(run_folder: str | Path) -> dict[str, Any]:
         **summaries,
         "differences": differences,
         **run_facts(folder),
+        "rung": _one_or_all([row["rung"] for rows in evaluations.values() for row in rows if row.get("rung")]),
         "missing": missing,
     }
 

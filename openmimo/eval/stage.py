@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from openmimo.errors import UserError
-from openmimo.infer.engine import Engine, Request, check_length, generate
+from openmimo.eval.stream import stream
+from openmimo.infer.engine import Engine, Event, Request, check_length
 from openmimo.judge.maths import MathJudge
-from openmimo.judge.pool import Judge
+from openmimo.judge.pool import judge_for
 from openmimo.model.hub import load_checkpoint
 from openmimo.model.tokenizer import Tokenizer
 from openmimo.recipe import Eval
@@ -43,53 +44,45 @@ def evaluate(
             )
     tokenizer = Tokenizer.load(source)
     engine = Engine(load_checkpoint(source), [tokenizer.eos_id], slots, tokenizer.vocab_size)
-    rows = []
-    with Judge(workers=1) as judge, MathJudge() as maths:
-        score = partial(score_responses, judge=judge, math_judge=maths, reward_kind="all_or_nothing", difficulty=None)
-        for start in range(0, len(problems), CHUNK):
-            rows += sample(engine, tokenizer, problems[start : start + CHUNK], settings, seed, score)
-            flags = [s["passed"] for row in rows for s in row["samples"]]
-            log.row({"step": len(rows), "total": len(problems), "reward": sum(flags) / len(flags)})
-    write_jsonl(folder / "samples.jsonl", rows)
-    return rows
-
-
-def sample(engine: Engine, tokenizer: Tokenizer, problems: list[Problem], settings: Eval, seed: int, score) -> list:
-    """The rows of some problems."""
-    n = settings.samples
     requests = [
-        Request(tuple(tokenizer.encode_chat(p.messages)), settings.max_tokens, ("eval", p.id, sample),
-                settings.temperature, settings.top_p, seed)
+        [Request(tuple(tokenizer.encode_chat(p.messages)), settings.max_tokens, ("eval", p.id, sample),
+                 settings.temperature, settings.top_p, seed) for sample in range(settings.samples)]
         for p in problems
-        for sample in range(n)
     ]  # fmt: skip
-    for p, request in zip((p for p in problems for _ in range(n)), requests, strict=True):
+    for p, (request, *_) in zip(problems, requests, strict=True):
         where = f"eval: problem {p.id}"
         check_length(request.prompt, request.max_tokens, engine.model.config.max_length, where, "eval.max_tokens")
-    events = generate(engine, requests)
-    texts = [tokenizer.decode(e.token_ids) for e in events]
-    scored = score([p for p in problems for _ in range(n)], texts, [e.finish_reason for e in events])
-    require_judged([p for p in problems for _ in range(n)], scored)
-    rows = []
-    for number, p in enumerate(problems):
-        at = range(number * n, (number + 1) * n)
-        rows.append(
-            {
-                "problem_id": p.id,
-                "family": str(p.tags.get("family", p.kind)),
-                "difficulty": int(p.tags.get("difficulty", 0)),
-                "kind": p.kind,
-                "question": p.messages[-1]["content"],
-                "answer": p.answer if p.kind == "math" else p.golden,
-                "samples": [
-                    {
-                        "text": texts[i],
-                        "passed": scored[i].passed,
-                        "finish_reason": events[i].finish_reason,
-                        "tokens": len(events[i].token_ids),
-                    }
-                    for i in at
-                ],
-            }
-        )
-    return rows
+    rows: dict[int, dict] = {}
+    right = 0
+    with judge_for(problems) as judge, MathJudge() as maths:
+        score = partial(score_responses, judge=judge, math_judge=maths, reward_kind="all_or_nothing", difficulty=None)
+        for number, row in stream(engine, slots, requests, lambda n, e: row_of(problems[n], e, tokenizer, score)):
+            rows[number] = row
+            right += sum(sample["passed"] for sample in row["samples"])
+            if len(rows) % CHUNK == 0 or len(rows) == len(problems):
+                reward = right / (len(rows) * settings.samples)
+                log.row({"step": len(rows), "total": len(problems), "reward": reward})
+    found = [rows[number] for number in range(len(problems))]
+    write_jsonl(folder / "samples.jsonl", found)
+    return found
+
+
+def row_of(p: Problem, events: list[Event], tokenizer: Tokenizer, score) -> dict:
+    """A problem's row: its samples, judged."""
+    owners, texts = [p] * len(events), [tokenizer.decode(e.token_ids) for e in events]
+    scored = score(owners, texts, [e.finish_reason for e in events])
+    require_judged(owners, scored)
+    samples = [
+        {"text": text, "passed": s.passed, "finish_reason": e.finish_reason, "tokens": len(e.token_ids)}
+        for text, s, e in zip(texts, scored, events, strict=True)
+    ]
+    return {
+        "problem_id": p.id,
+        "family": str(p.tags.get("family", p.kind)),
+        "difficulty": int(p.tags.get("difficulty", 0)),
+        "kind": p.kind,
+        "rung": next((v.rung for s in scored for v in s.verdicts), None),
+        "question": p.messages[-1]["content"],
+        "answer": p.answer if p.kind == "math" else p.golden,
+        "samples": samples,
+    }

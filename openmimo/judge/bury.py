@@ -5,19 +5,26 @@ import signal
 import time
 
 
-def end_all(run, walls):
-    """Kills the child and everything that it has started, wherever it went."""
-    if walls.rung == "namespaces":
+def end_all(pid, walls):
+    """Kills the child and everything that it has started, wherever it went. Returns (exit code, CPU seconds with its
+    own dead children's, peak memory in MB) of the child."""
+    if walls.in_namespaces:
         kill(-1)  # we are PID 1: that is every process in here but us, at once
     else:
-        kill(run.pid)
-        kill(-run.pid)
-    run.finish()
-    while True:  # orphans become our children
+        kill(pid)
+        kill(-pid)
+    _, status, usage = os.wait4(pid, 0)
+    end_orphans(walls)
+    return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def end_orphans(walls):
+    """Waits until the worker has no children: orphans become ours."""
+    while True:
         try:
-            if os.waitpid(-1, 0 if walls.rung == "namespaces" else os.WNOHANG)[0] == 0:
-                for pid in children():
-                    kill(pid)
+            if os.waitpid(-1, 0 if walls.in_namespaces else os.WNOHANG)[0] == 0:
+                for orphan in family(walls.proc):
+                    kill(orphan)
                 time.sleep(0.001)
         except ChildProcessError:
             return
@@ -31,20 +38,36 @@ def kill(pid):
         pass
 
 
-def children():
-    """The worker's children by /proc."""
-    for name in filter(str.isdigit, os.listdir("/proc")):
+def family(proc):
+    """Process ids of the worker's descendants, by the /proc open at `proc`; none where there is no /proc."""
+    found, waiting = [], [os.getpid()] if proc is not None else []
+    for pid in waiting:
         try:
-            with open(f"/proc/{name}/stat") as file:
-                if int(file.read().rpartition(")")[2].split()[1]) == os.getpid():
-                    yield int(name)
-        except (FileNotFoundError, ProcessLookupError):
-            pass
+            for thread in entries(proc, f"{pid}/task"):
+                with open(os.open(f"{pid}/task/{thread}/children", os.O_RDONLY, dir_fd=proc)) as file:
+                    waiting += map(int, file.read().split())
+            found.append(pid)
+        except OSError:  # it has just ended
+            continue
+    return found[1:]
+
+
+def entries(proc, path):
+    """The names in a folder of /proc."""
+    folder = os.open(path, os.O_RDONLY, dir_fd=proc)
+    try:
+        return os.listdir(folder)
+    finally:
+        os.close(folder)
 
 
 def clear(box):
     """Empties the folder of working folders. Deep trees are made flat first: no recursion, no path too long."""
     os.chmod(box, 0o711)
+    try:
+        os.rmdir(f"{box}/work")  # most programs leave nothing in it
+    except OSError:
+        pass
     count = 0
     while entries := list(os.scandir(box)):
         for entry in entries:

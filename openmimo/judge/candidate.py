@@ -3,81 +3,169 @@
 Nothing here is a secret or a guard: the program may read and patch all of it and only spoils its own answers, since the
 expected outputs are elsewhere and time, memory and processes are limited from outside. Loaded by the worker without
 the package.
+
+The imports are those that programs use most; a child finds them loaded. `threading` is not among them: with it every
+fork costs half as much again.
 """
 
 import atexit
-import io
+import bisect  # noqa: F401
+import collections  # noqa: F401
+import copy  # noqa: F401
+import functools  # noqa: F401
+import heapq  # noqa: F401
+import itertools  # noqa: F401
 import json
+import marshal
+import math  # noqa: F401
 import os
-import random
+import re  # noqa: F401
 import resource
+import string  # noqa: F401
 import sys
-import threading
-import time
 import types
+import typing  # noqa: F401
 
 import wire
 
-ENCODER = json.JSONEncoder(separators=(",", ":"))
 MEMORY_EXIT = 87  # a stdin program that ran out of memory says so by this exit code
+KEPT_BYTES = 1 << 18  # a larger compiled program is compiled again for each child
+ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+
+def import_random():
+    """`random`, seeded. Its hook, which seeds it by chance after each fork, must not be: verdicts are deterministic."""
+    hook, os.register_at_fork = os.register_at_fork, lambda **hooks: None
+    import random
+
+    os.register_at_fork = hook
+    random.seed(0)
+    return random.seed
+
+
+SEED = import_random()
+WARM_UP = """f
+import sys
+from collections import defaultdict
+class Pair:
+    def __init__(self, one, other=0):
+        self.one, self.other = one, other
+def f(n, text="a b"):
+    found = defaultdict(list)
+    for i, x in enumerate(sorted(range(n), key=lambda value: -value)):
+        found[x % 3].append(f"{i} {x:.2f}")
+    try:
+        while Pair(n).one > {1, 2.5}:
+            n -= 1
+    except TypeError as error:
+        print(*map(str, text.split()), sep=",")
+    return [n, (1, True), {"a": None}]
+print(f(3))
+"""
+
+
+def warm_up():
+    """In the worker, once: does what every child will do, so that what Python sets up on first use is there, and opens
+    the standard streams, on files in memory as in a child."""
+    scratch = [os.memfd_create(name) for name in ("program", "compiled", "stdin", "stdout")]
+    os.write(scratch[0], WARM_UP.encode())
+    out = open(scratch[3], "w", encoding="utf-8", errors="surrogateescape", closefd=False)
+    for _ in range(2):
+        name, code, _ = code_of(scratch[0], scratch[1], False)
+        names = {"__name__": "warm_up", "print": functools.partial(print, file=out)}
+        exec(code, names)
+        ENCODER.encode(wire.encode(names[name](*wire.decode(json.loads(b"[3]"))))).encode()
+    out.flush()
+    os.dup2(scratch[2], 0)
+    os.dup2(scratch[3], 1)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
+    os.ftruncate(1, 0)
+    os.lseek(1, 0, os.SEEK_SET)
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
+    for fd in scratch:
+        os.close(fd)
+
+
+def code_of(program, compiled, is_stdin):
+    """(the function's name, empty for a stdin program; the code object; whether it may draw at random). The first child
+    of a program compiles it and leaves the code in the file `compiled` for the next."""
+    source = read(program)
+    name, _, source = (b"", b"", source) if is_stdin else source.partition(b"\n")
+    if kept := read(compiled):
+        return name.decode(), marshal.loads(kept), b"random" in source
+    code = compile(source, "program.py", "exec", dont_inherit=True)
+    kept = marshal.dumps(code)
+    if len(kept) < min(KEPT_BYTES, resource.getrlimit(resource.RLIMIT_FSIZE)[0] & 0xFFFFFFFF):
+        os.pwrite(compiled, kept, 0)
+    return name.decode(), code, b"random" in source
+
+
+def read(fd):
+    """The whole of a file in memory."""
+    return os.pread(fd, os.lseek(fd, 0, os.SEEK_END), 0)
 
 
 def sender(fd, body_limit):
-    """`send(status, body)`: writes one frame with this process's clocks and peak memory; a longer body is an OLE."""
-    write, cpu, clock, usage, pack = os.write, time.process_time, time.monotonic, resource.getrusage, wire.FRAME.pack
+    """`send(status, body)`: writes one frame with this process's peak memory; a longer body is an OLE."""
+    write, usage, pack, own = os.write, resource.getrusage, wire.FRAME.pack, resource.RUSAGE_SELF
 
     def send(status, body=b""):
         if len(body) > body_limit:
             status, body = wire.OUTPUT, b""
-        frame = pack(len(body), status, cpu(), clock(), usage(resource.RUSAGE_SELF).ru_maxrss) + body
+        frame = pack(len(body), status, usage(own).ru_maxrss) + body
         while frame:
             frame = frame[write(fd, frame) :]
 
     return send
 
 
-def load(program, name):
+def load(code, name):
     """Runs the program's top level as the module `name`; returns the module."""
     module = types.ModuleType(name)
     sys.modules[name] = module
-    exec(compile(program, "program.py", "exec", dont_inherit=True), module.__dict__)
+    exec(code, module.__dict__)
     return module
 
 
-def answer_calls(program, entry_point, inputs, send):
-    """Frames LOADED, then one VALUE or ERROR for each input (a list of arguments), in order; ends early on MEMORY, since
-    what is left of the process cannot be trusted with the next test."""
-    dumps, encode, decode, seed = ENCODER.encode, wire.encode, wire.decode, random.seed
-    draws = "random" in program  # seeding costs more than a small test
+def answer_calls(code_of_program, orders, inputs, send):
+    """Frames: LOADED, then a VALUE or ERROR for each order, which is the size of the input (a list of arguments)."""
+    dumps, loads, encode, decode, seed = ENCODER.encode, json.loads, wire.encode, wire.decode, SEED
     try:
-        function = load(program, "solution").__dict__[entry_point]
+        name, code, draws = code_of_program()  # seeding costs more than a small test
+        names = load(code, "solution").__dict__
+        function = names[name] if name in names else getattr(names["Solution"](), name)
     except MemoryError:
         return send(wire.MEMORY)
     except BaseException:
         return send(wire.ERROR)
     send(wire.LOADED)
-    for arguments in inputs:
+    while order := os.read(orders, wire.SIZE.size):
         try:
+            arguments = decode(loads(os.pread(inputs, *wire.SIZE.unpack(order), 0)))
             if draws:
                 seed(0)
-            body = dumps(encode(function(*decode(arguments)))).encode()
+            body = dumps(encode(function(*arguments))).encode()
         except MemoryError:
-            return send(wire.MEMORY)
+            send(wire.MEMORY)
         except BaseException:
             send(wire.ERROR)
         else:
             send(wire.VALUE, body)
 
 
-def answer_stdin(program, text):
-    """Runs a whole program on `text` as its standard input, as `python program.py` would; exits with its exit code."""
-    feed(text.encode("utf-8", "surrogateescape"))
-    sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
-    out = sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
-    code = exit_code(load, program, "__main__")
-    for last in (threading._shutdown, atexit._run_exitfuncs, lambda: sys.stdout.flush(), out.flush):
+def answer_stdin(code_of_program):
+    """Runs a whole program on its standard input, as `python program.py` would; exits with its exit code."""
+    out = sys.stdout
+    code = exit_code(lambda: load(code_of_program()[1], "__main__"))
+    for last in (join_threads, atexit._run_exitfuncs, lambda: sys.stdout.flush(), out.flush):
         code = code or exit_code(last)
     os._exit(code)
+
+
+def join_threads():
+    """As Python does before it ends."""
+    if "threading" in sys.modules:
+        sys.modules["threading"]._shutdown()
 
 
 def exit_code(function, *arguments):
@@ -91,14 +179,3 @@ def exit_code(function, *arguments):
     except BaseException:
         return 1
     return 0
-
-
-def feed(data):
-    """Makes `data` what file descriptor 0 reads, as an anonymous file: it neither blocks nor needs a reader."""
-    fd = os.memfd_create("stdin")
-    with io.FileIO(fd, "w", closefd=False) as file:
-        while data:
-            data = data[file.write(data) :]
-    os.lseek(fd, 0, os.SEEK_SET)
-    os.dup2(fd, 0)
-    os.close(fd)

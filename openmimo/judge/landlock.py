@@ -9,6 +9,8 @@ import os
 import struct
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, TRUNCATE = 1, 2, 4, 8, 1 << 14
+REMOVE_FILE, MAKE_REG = 1 << 5, 1 << 8
+FLAT = WRITE_FILE | READ_FILE | READ_DIR | REMOVE_FILE | MAKE_REG | TRUNCATE
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same number on every architecture
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -19,7 +21,7 @@ def abi():
 
 
 def ruleset(readable, writable):
-    """A ruleset's file descriptor. readable: files and folders to read; writable: folders to use freely, device files
+    """A ruleset's file descriptor. readable: files and folders to read; writable: folders to keep files in, device files
     to read and write. Raises OSError where the kernel has no Landlock."""
     version = abi()
     if version < 1:
@@ -30,8 +32,8 @@ def ruleset(readable, writable):
     fd = checked(libc.syscall(CREATE_RULESET, attributes, len(attributes), 0))
     for path in readable:
         allow(fd, path, EXECUTE | READ_FILE | READ_DIR)
-    for path in writable:
-        allow(fd, path, rights & ~(1 << 15) if os.path.isdir(path) else READ_FILE | WRITE_FILE)
+    for path in writable:  # files, no folders or special files in it: what they hold can be counted
+        allow(fd, path, FLAT & rights if os.path.isdir(path) else READ_FILE | WRITE_FILE)
     return fd
 
 

@@ -7,6 +7,7 @@ since `9 \\to 10` and `9 | 10` would pass for 10 with it.
 """
 
 import ctypes
+import functools
 import json
 import logging
 import os
@@ -21,7 +22,11 @@ WHOLE = [LatexExtractionConfig(boxed_match_priority=0)]
 
 
 def verdict(answer: str, gold: str) -> str:
-    """Math-Verify's view of one pair; whatever it raises means that it cannot read one of the two."""
+    """Math-Verify's view of one pair. Where it cannot read the gold answer the text decides; whatever it raises on the
+    answer means that it cannot read that."""
+    expected = read_gold(gold)
+    if not any(not isinstance(form, str) for form in expected):
+        return "right" if answer == gold else "wrong"
     try:
         given = parse(
             f"\\boxed{{{answer}}}",
@@ -31,12 +36,20 @@ def verdict(answer: str, gold: str) -> str:
             parsing_timeout=None,
             raise_on_error=True,
         )
-        expected = parse(f"\\boxed{{{gold}}}", parsing_timeout=None, raise_on_error=True)
-        if not given or not expected:
+        if not given:
             return "unparsable"
         return "right" if verify(expected, given, timeout_seconds=None, raise_on_error=True) else "wrong"
-    except Exception:  # sympy and its parsers raise anything at all on hostile text
+    except Exception:
         return "unparsable"
+
+
+@functools.lru_cache(1024)  # a group's answers share their gold
+def read_gold(gold: str) -> list:
+    """What Math-Verify makes of a gold answer; nothing where it cannot read it."""
+    try:
+        return parse(f"\\boxed{{{gold}}}", parsing_timeout=None, raise_on_error=True)
+    except Exception:  # sympy and its parsers raise anything at all on text that they do not know
+        return []
 
 
 def end_with_parent() -> None:

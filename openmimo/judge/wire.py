@@ -17,15 +17,17 @@ import struct
 SMALL = 1 << 64
 BASES = (int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
 
-# judge -> worker: payload bytes, tests, stdin program (1) or calls (0), cpu_s, wall_s, memory_mb, output_kb
+# judge -> worker: program bytes, tests, stdin program (1) or calls (0), cpu_s, wall_s, memory_mb, output_kb; then each
+# input's size; the program (for calls: the function's name and a newline before it); the inputs
 REQUEST = struct.Struct("<IIBddII")
-# child -> worker: body bytes, status, the child's CPU seconds so far, the monotonic clock, its peak memory in kB
-FRAME = struct.Struct("<IcddI")
+SIZE = struct.Struct("<I")
+# child -> worker, calls only: body bytes, status, its peak memory in kB
+FRAME = struct.Struct("<IcI")
 # worker -> judge: outcomes, text bytes; each outcome: status, cpu_s, wall_s, memory_mb, where its body is in the text
 REPLY = struct.Struct("<II")
 OUTCOME = struct.Struct("<cdddII")
 
-READY, LOADED, VALUE = b"R", b"L", b"V"  # confined; program loaded; a result (calls) or the output (stdin)
+LOADED, VALUE = b"L", b"V"  # program loaded; a result (calls) or the output (stdin)
 ERROR, TIME, MEMORY, OUTPUT, FAULT = b"E", b"T", b"M", b"O", b"I"  # RE, TLE, MLE, OLE, IE
 
 

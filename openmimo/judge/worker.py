@@ -1,133 +1,196 @@
-"""The worker: a small warm process that forks one confined child for each program and reports what became of it.
+"""The worker: a small warm process that forks one confined child for each program or test and reports what became of it.
 
-    python -s -S -B worker.py RUNG BOX        (`pool.Judge` starts it; see there)
+    python -s -S -P -c 'import worker; worker.main()' RUNG BOX CPU        (`leash.Worker` starts it; see there)
 
-    Judge ==request==> worker --splice--> child: program, inputs
-    Judge <==reply==== worker <--frames-- child: results as data, or its standard output
+    Judge ==request==> worker --files in memory--> child: program, input
+    Judge <==reply==== worker <--frames----------- child: results as data, or its standard output
 
-It is a program of its own, started before and apart from anything heavy: forking it takes under a millisecond, forking a
-process that holds torch a hundred. Expected outputs never come here. The program and its inputs do not either: they pass
-through by splice, so a child's inherited memory holds nothing of the programs before it. Environment: PYTHONHASHSEED
-alone. Results are kept outside the heap until they are sent, so the next child does not inherit them either. The imports below are those that programs use most; a child finds them loaded.
+It is a program of its own, started before and apart from anything heavy: a child's price is the memory that it shares
+with the worker, so the worker imports only what most programs use. Expected outputs never come here, and neither program,
+inputs nor results ever lie in the worker's heap (see `watch.Request`), so a child's inherited memory holds nothing of the
+programs before it. Environment: PYTHONHASHSEED alone.
 """
 
-import bisect  # noqa: F401
+import _signal
 import builtins
-import collections  # noqa: F401
-import copy  # noqa: F401
-import dataclasses  # noqa: F401
-import datetime  # noqa: F401
-import decimal  # noqa: F401
-import fractions  # noqa: F401
-import functools  # noqa: F401
 import gc
-import hashlib  # noqa: F401
-import heapq  # noqa: F401
-import itertools  # noqa: F401
-import json
-import math  # noqa: F401
 import os
-import random
-import re  # noqa: F401
 import signal
-import statistics  # noqa: F401
-import string  # noqa: F401
 import sys
-import typing  # noqa: F401
 
 import candidate
 import wire
-from bury import clear, end_all
-from confine import Walls
-from watch import COMMANDS, Request, Run
+from bury import clear, end_all, end_orphans
+from confine import FILE_BYTES, Walls
+from watch import COMMANDS, READY, Child, Request, is_ready, read_exactly, take
 
-REPLIES = COMMANDS + 1  # where the pipe to the judge is moved; no child keeps either
-RESULT = 3  # a child's only open file besides 0, 1 and 2; a child's pipe must not land here, so the worker occupies it
+REPLIES = COMMANDS + 1  # where the pipe to the judge is moved; no child keeps any of the three
+TERM = int(signal.SIGTERM)
+RESULT, ORDERS, INPUT = 3, 4, 5  # a calls child's open files besides 0, 1 and 2; /dev/null in the worker
 
 
-def start(request, walls, folder):
-    """Forks a child for the request and passes it its payload; returns its `Run`."""
-    payload, payload_end = os.pipe()
+def run_stdin(request, walls):
+    """Every test in a child of its own, its input and output as files in memory."""
+    for size in request.sizes:
+        stdin, stdout = os.memfd_create("stdin"), os.memfd_create("stdout")
+        take(size, stdin)
+        child = start(request, walls, live_for_stdin, stdin, stdout)
+        news = child.wait()
+        _, wall_s = child.spent()
+        ready, (code, cpu_s, memory_mb) = bury(child, walls)
+        start_of_body = request.used
+        if not ready:
+            status = wire.FAULT
+        elif os.lseek(stdout, 0, os.SEEK_END) > request.output_bytes:
+            status = wire.OUTPUT
+        elif type(news) is bytes or cpu_s > request.cpu_s:
+            status = news if type(news) is bytes else wire.TIME
+        elif code:
+            status = wire.MEMORY if code == candidate.MEMORY_EXIT else wire.ERROR
+        else:
+            status = wire.VALUE
+            os.lseek(stdout, 0, os.SEEK_SET)
+            while request.receive(stdout):
+                pass
+        request.outcomes.append((status, cpu_s, wall_s, memory_mb, start_of_body, request.used))
+        os.close(stdin)
+        os.close(stdout)
+
+
+def run_calls(request, walls):
+    """All tests in one child, one input at a time; a fresh child after each failure. Stops where the program does not
+    even load: that is the outcome of all its tests."""
+    child = None
+    for number, size in enumerate(request.sizes):
+        take(size, request.input)
+        if child is None:
+            child, orders = start_for_calls(request, walls)
+            outcome = next_outcome(child, walls, wire.LOADED)
+            if number == 0:
+                request.outcomes.append(outcome)
+            if outcome[0] != wire.LOADED:
+                os.close(orders)
+                child = None
+                if number:
+                    request.outcomes.append(outcome)
+                    continue
+                for left in request.sizes[1:]:
+                    take(left, request.input)
+                return
+        give(orders, wire.SIZE.pack(size))
+        outcome = next_outcome(child, walls, wire.VALUE)
+        request.outcomes.append(outcome)
+        if outcome[0] != wire.VALUE:
+            os.close(orders)
+            child = None
+    if child is not None:
+        os.close(orders)
+        bury(child, walls)
+
+
+def start_for_calls(request, walls):
+    """A child that loads the program and then waits for orders; (child, the pipe for its orders)."""
+    orders, orders_end = os.pipe()
     source, source_end = os.pipe()
+    child = start(request, walls, live_for_calls, orders, source_end, source=source)
+    os.close(orders)
+    os.close(source_end)
+    os.set_blocking(source, False)
+    return child, orders_end
+
+
+def next_outcome(child, walls, expected):
+    """What the child's next frame means. A status that is not the expected one is the child's end."""
+    status, memory_mb, *body = child.frame()
+    cpu_s, wall_s = child.spent()
+    if cpu_s > child.request.cpu_s and status == expected:
+        status = wire.TIME
+    if status not in (expected, wire.TIME, wire.MEMORY, wire.OUTPUT):
+        status = wire.ERROR
+    if status != expected:
+        ready, (_, _, peak_mb) = bury(child, walls)
+        memory_mb, body = memory_mb or peak_mb, (0, 0)
+        status = status if ready else wire.FAULT
+    return status, cpu_s, wall_s, memory_mb, *body
+
+
+def start(request, walls, live, *fds, source=None):
+    """Forks a child that lives `live(request, walls, its working folder, *fds)`."""
+    folder = f"{walls.box}/work"
+    os.mkdir(folder, 0o700)
     pid = os.fork()
     if pid == 0:
         try:
-            live(request, walls, folder, payload, source_end)
+            live(request, walls, folder, *fds)
         except OSError as error:
             os.write(2, f"openmimo judge: a child could not start: {error}\n".encode())
         finally:
             os._exit(1)
-    os.close(payload)
-    os.close(source_end)
-    os.set_blocking(source, False)
-    run = Run(request, pid, source)
-    pass_on(request.size, payload_end)
-    os.close(payload_end)
-    return run
+    return Child(request, pid, walls, source)
 
 
-def pass_on(left, payload_end):
-    """Moves the payload from the judge's pipe to the child's inside the kernel; drops what a dead child leaves."""
-    null = None
-    while left:
-        try:
-            moved = os.splice(COMMANDS, payload_end if null is None else null, left)
-        except BrokenPipeError:
-            null = RESULT  # /dev/null here
-            continue
-        left -= moved or sys.exit()
+def live_for_stdin(request, walls, folder, stdin, stdout):
+    """The child's whole life: confine itself, say so, run the program as `python program.py` would."""
+    become(request, walls, folder, 1, request.output_bytes + 1)
+    os.dup2(stdin, 0)
+    os.dup2(stdout, 1)
+    candidate.answer_stdin(lambda: code_of(request, RESULT))
 
 
-def live(request, walls, folder, payload, source):
-    """The child's whole life: confine itself, read its payload, say so, run the program."""
-    os.setsid()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    walls.enter(folder, request.cpu_s * (1 + request.tests), request.memory_mb)
-    job = json.loads(read_exactly(payload, request.size))
-    out = 1 if request.is_stdin else RESULT
-    os.dup2(source, out)
-    os.dup2(0, 2)
-    os.closerange(max(out, 2) + 1, 1024)
-    send = candidate.sender(out, request.output_bytes)
-    send(wire.READY)
+def live_for_calls(request, walls, folder, orders, result):
+    """The child's whole life: confine itself, say so, load the program, answer one order after the other."""
+    become(request, walls, folder, 1 + len(request.sizes), FILE_BYTES)
+    for fd, place in ((RESULT, 0), (RESULT, 1), (result, RESULT), (orders, ORDERS), (request.input, INPUT)):
+        os.dup2(fd, place)
+    send = candidate.sender(RESULT, request.output_bytes)
+    candidate.answer_calls(lambda: code_of(request, INPUT + 1), ORDERS, INPUT, send)
+
+
+def become(request, walls, folder, tests, file_bytes):
+    """From a copy of the worker to a confined child."""
+    _signal.signal(TERM, 0)  # the default; the public `signal.signal` costs a tenth of a child
+    walls.enter(folder, request.cpu_s * tests, request.memory_mb, file_bytes)
+    os.dup2(RESULT, 2)
+    os.eventfd_write(READY, 1)
+
+
+def code_of(request, first_fd):
+    """The program's (function name, code object); everything from `first_fd` on is closed before it is returned."""
+    code = candidate.code_of(request.program, request.compiled, request.is_stdin)
+    os.closerange(first_fd, 1024)
     gc.enable()
-    if request.is_stdin:
-        candidate.answer_stdin(job["program"], job["stdin"])
-    else:
-        candidate.answer_calls(job["program"], job["entry_point"], job["inputs"], send)
+    return code
+
+
+def give(pipe, data):
+    """Writes to a child's orders, whether it still listens or not."""
+    try:
+        os.write(pipe, data)
+    except BrokenPipeError:
+        pass
+
+
+def bury(child, walls):
+    """Ends the child and all it started, and empties the box; (whether it got as far as the program, what `end_all`
+    says)."""
+    end = end_all(child.pid, walls)
+    clear(walls.box)
+    os.close(child.pidfd)
+    if child.source is not None:
+        os.close(child.source)
+    return is_ready(), end
 
 
 def serve(walls):
     """Requests from the judge until it closes the pipe."""
-    number = 0
     while header := read_exactly(COMMANDS, wire.REQUEST.size):
-        request, number = Request(header), number + 1
-        folder = f"{walls.box}/{number}"
-        os.mkdir(folder, 0o700)
-        run = start(request, walls, folder)
-        try:
-            run.watch()
-        finally:
-            end_all(run, walls)
-            clear(walls.box)
-        reply(run)
-        run.forget()
-
-
-def read_exactly(fd, size):
-    """`size` bytes, or fewer where the pipe was closed before."""
-    data = os.read(fd, size)
-    while len(data) < size and (more := os.read(fd, size - len(data))):
-        data += more
-    return data
-
-
-def reply(run):
-    """All outcomes of one program in one message."""
-    heads = b"".join(wire.OUTCOME.pack(*outcome) for outcome in run.outcomes)
-    write(wire.REPLY.pack(len(run.outcomes), run.used) + heads)
-    with run.text[: run.used] as text:
-        write(text)
+        request = Request(header)
+        (run_stdin if request.is_stdin else run_calls)(request, walls)
+        heads = b"".join(wire.OUTCOME.pack(*outcome) for outcome in request.outcomes)
+        write(wire.REPLY.pack(len(request.outcomes), request.used) + heads)
+        with request.text[: request.used] as text:
+            write(text)
+        request.close()
 
 
 def write(data):
@@ -138,29 +201,31 @@ def write(data):
 
 
 def main():
-    rung, box = sys.argv[1:]
+    rung, box, cpu = sys.argv[1:]
     os.dup2(0, COMMANDS)
     os.dup2(1, REPLIES)
+    os.dup2(os.eventfd(0, os.EFD_NONBLOCK), READY)
     null = os.open("/dev/null", os.O_RDWR)
-    for fd in (0, 1, RESULT):
+    for fd in range(RESULT, INPUT + 1):
         os.dup2(null, fd)
-    del sys.path[0], sys.argv[1:]
+    del sys.path[0]
+    sys.argv[:], sys.dont_write_bytecode = ["program.py"], True
     os.environ.clear()
     builtins.exit = builtins.quit = sys.exit
-    random.seed(0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
-        walls = Walls(rung, box)
+        walls = Walls(rung, box, int(cpu))
     except OSError:
         sys.exit(3)  # not on this machine; the judge tries the next rung
+    candidate.warm_up()
     gc.disable()
     gc.freeze()
     try:
         write(b"ready\n")
     except BrokenPipeError:
         sys.exit()  # the judge has gone
-    serve(walls)
-
-
-if __name__ == "__main__":
-    main()
+    try:
+        serve(walls)
+    finally:
+        if not walls.in_namespaces:  # there, all ends with us
+            end_orphans(walls)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from openmimo.errors import UserError
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+MTP_OPTIONS = ("mtp_mode", "mtp_hidden", "mtp_order", "mtp_first")  # how MTP blocks are fed; see model/mtp.py
 ARCHITECTURES = {"mimo": "MiMoForCausalLM", "qwen2": "Qwen2ForCausalLM", "llama": "LlamaForCausalLM"}
 
 
@@ -35,8 +36,10 @@ class ModelConfig(BaseModel):
     qkv_bias: bool = True
     tied: bool = False
     mtp_layers: int = Field(1, ge=0)
-    mtp_mode: Literal["parallel"] = "parallel"
+    mtp_mode: Literal["parallel", "chained"] = "parallel"
     mtp_hidden: Literal["pre_norm", "post_norm"] = "pre_norm"
+    mtp_order: Literal["hidden_embedding", "embedding_hidden"] = "hidden_embedding"
+    mtp_first: Literal["masked", "kept"] = "masked"
     init_std: float = 0.02
 
     @model_validator(mode="after")
@@ -125,8 +128,7 @@ class ModelConfig(BaseModel):
             "torch_dtype": dtype,
         }
         if profile == "mimo":
-            config |= {"num_nextn_predict_layers": self.mtp_layers, "mtp_mode": self.mtp_mode}
-            config["mtp_hidden"] = self.mtp_hidden
+            config |= {"num_nextn_predict_layers": self.mtp_layers} | {key: getattr(self, key) for key in MTP_OPTIONS}
         if eos_id is not None:
             config |= {"eos_token_id": eos_id, "bos_token_id": eos_id}
         return config
@@ -160,8 +162,7 @@ class ModelConfig(BaseModel):
                 qkv_bias=config.get("attention_bias", kind != "llama"),
                 tied=config.get("tie_word_embeddings", False),
                 mtp_layers=config.get("num_nextn_predict_layers", 0),
-                mtp_mode=config.get("mtp_mode", "parallel"),
-                mtp_hidden=config.get("mtp_hidden", "pre_norm"),
+                **{key: config[key] for key in MTP_OPTIONS if key in config},
                 init_std=config.get("initializer_range", 0.02),
             )
         except KeyError as error:

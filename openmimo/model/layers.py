@@ -55,32 +55,26 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(config.hidden_size, kv, bias=config.qkv_bias)
         self.o_proj = nn.Linear(q, config.hidden_size, bias=False)
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor | None, cache, layer: int) -> Tensor:
-        B, T, _ = x.shape
+    def qkv(self, x: Tensor) -> Tensor:
+        """x (B, T, D) -> queries, keys and values side by side (B, T, (H + 2K) E)."""
         parts = (self.q_proj, self.k_proj, self.v_proj)
         bias = None if self.q_proj.bias is None else torch.cat([p.bias for p in parts])
-        qkv = F.linear(x, torch.cat([p.weight for p in parts]), bias).view(B, T, -1, self.head_dim)
+        return F.linear(x, torch.cat([p.weight for p in parts]), bias)
+
+    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor | None, cache, layer: int) -> Tensor:
+        B, T, _ = x.shape
+        qkv = self.qkv(x).view(B, T, -1, self.head_dim)
         qk, v = qkv.split((self.heads + self.kv_heads, self.kv_heads), dim=2)
         q, k = rotate(qk, rope).split((self.heads, self.kv_heads), dim=2)
-        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if cache is not None:
-            k, v = cache.update(layer, k, v)
-            if T == 1 and mask is not None:  # decoding; a prompt of one token comes without a mask
-                return self.o_proj(self.decode(q, k, v, mask).reshape(B, 1, -1))
+            return self.o_proj(cache.attend(layer, q, k, v).reshape(B, T, -1))
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         repeat = self.heads // self.kv_heads
         if repeat > 1:
             k, v = k.repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
         mask = None if mask is None else mask.to(q.dtype)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         return self.o_proj(out.transpose(1, 2).reshape(B, T, -1))
-
-    def decode(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        """One query a row: q (B, H, 1, E), k and v (B, K, S, E), mask (B, 1, 1, S). Heads that share keys share one
-        product, so nothing is repeated in memory. Returns (B, H, E)."""
-        B, H, _, E = q.shape
-        q = q.view(B, self.kv_heads, H // self.kv_heads, E) * E**-0.5
-        scores = q @ k.transpose(2, 3) + mask.to(q.dtype)
-        return (scores.softmax(dim=-1) @ v).view(B, H, E)
 
 
 class SwiGLU(nn.Module):
@@ -92,8 +86,12 @@ class SwiGLU(nn.Module):
         self.up_proj = nn.Linear(config.hidden_size, config.ffn_size, bias=False)
         self.down_proj = nn.Linear(config.ffn_size, config.hidden_size, bias=False)
 
+    def gate_up(self, x: Tensor) -> Tensor:
+        """x (..., D) -> gate and up side by side (..., 2 F)."""
+        return F.linear(x, torch.cat((self.gate_proj.weight, self.up_proj.weight)))
+
     def forward(self, x: Tensor) -> Tensor:
-        gate, up = F.linear(x, torch.cat((self.gate_proj.weight, self.up_proj.weight))).chunk(2, dim=-1)
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
         return self.down_proj(F.silu(gate) * up)
 
 

@@ -50,11 +50,12 @@ class Transformer(nn.Module):
                     std = residual if name.endswith(("o_proj.weight", "down_proj.weight")) else self.config.init_std
                     weight.normal_(0.0, std, generator=generator)
 
-    def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None = None, cache=None) -> Tensor:
-        """ids, positions (B, T) int; mask (B, 1, T, S), added to the scores (None: plain causal without a cache);
-        cache: see infer/cache.py. Returns the hidden states before the final norm (B, T, D)."""
+    def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None = None, cache=None, rope=None) -> Tensor:
+        """ids, positions (B, T) int; mask (B, 1, T, T), added to the scores (None: plain causal); cache: attends
+        instead, over what it holds (infer/cache.py); rope: the tables of these positions, where they are at hand.
+        Returns the hidden states before the final norm (B, T, D)."""
         hidden = self.model.embed_tokens(ids)
-        rope = rope_tables(positions, self.config.head_dim, self.rope_base)
+        rope = rope or rope_tables(positions, self.config.head_dim, self.rope_base)
         for index, block in enumerate(self.model.layers):
             hidden = block(hidden, rope, mask, cache, index)
         return hidden
@@ -63,14 +64,32 @@ class Transformer(nn.Module):
         """Hidden states before the final norm (..., D) -> logits (..., V)."""
         return self.lm_head(self.model.norm(hidden))
 
-    def mtp_logits(self, depth: int, hidden: Tensor, next_ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
-        """Logits (B, T, V) of MTP block `depth` (0-based): from the main model's hidden (B, T, D) at t and the token
-        at t + depth + 1 it predicts the token at t + depth + 2 [R 2.2, `parallel`]."""
-        if self.config.mtp_hidden == "post_norm":
-            hidden = self.model.norm(hidden)
-        rope = rope_tables(positions, self.config.head_dim, self.rope_base)
-        block = self.model.mtp_layers[depth]
-        return self.lm_head(block(hidden, self.model.embed_tokens(next_ids), rope, mask))
+    def mtp_tap(self, hidden: Tensor) -> Tensor:
+        """Hidden states before the final norm (B, T, D) -> what the MTP blocks read of them."""
+        return self.model.norm(hidden) if self.config.mtp_hidden == "post_norm" else hidden
+
+    def mtp(
+        self, depth: int, hidden: Tensor, later_ids: Tensor, positions: Tensor, mask=None, cache=None, rope=None
+    ) -> Tensor:
+        """Output (B, T, D) of MTP block `depth` (0-based), for `lm_head`. hidden: `mtp_tap` of the main model's, or in
+        `chained` mode the output of the block before; later_ids (B, T): at t the token at t + depth + 1; mask, cache
+        and rope as in `forward` (a cache of the MTP blocks alone)."""
+        token = self.model.embed_tokens(later_ids)
+        if self.config.mtp_first == "masked":
+            token = token.masked_fill((positions == 0)[..., None], 0.0)
+        rope = rope or rope_tables(positions, self.config.head_dim, self.rope_base)
+        return self.model.mtp_layers[depth](hidden, token, rope, mask, cache, depth)
+
+    def mtp_logits(self, hidden: Tensor, ids: Tensor, positions: Tensor, mask: Tensor | None) -> list[Tensor]:
+        """Logits (B, T, V) of every MTP block over whole rows `ids`, the true tokens given [R 2.2]: block i at t
+        predicts the token at t + i + 2. hidden: the main model's, before the final norm. The last i + 1 slots of a
+        document see a later document's token; they have no label, and none that has one attends to them."""
+        state, found = self.mtp_tap(hidden), []
+        for depth in range(len(self.model.mtp_layers)):
+            out = self.mtp(depth, state, ids.roll(-depth - 1, dims=1), positions, mask)
+            found.append(self.lm_head(out))
+            state = out if self.config.mtp_mode == "chained" else state
+        return found
 
 
 def segment_mask(segments: Tensor) -> Tensor:

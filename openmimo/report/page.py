@@ -16,6 +16,7 @@ from openmimo.report.costs import costs_section, counts_section, duration, megab
 from openmimo.report.curves import pretrain_section, rl_section, sft_section
 from openmimo.report.logs import STAGES, Run, read_run
 from openmimo.report.markup import Html, element, join, paragraph
+from openmimo.report.rollout import rollout_section
 from openmimo.report.scores import bars_section, pass_at_k_section, results_section
 from openmimo.report.style import CSS
 
@@ -28,6 +29,7 @@ NAVIGATION = {
     "pretrain": "Pre-training",
     "sft": "SFT",
     "rl": "RL",
+    "rollout": "Rollout",
     "answers": "Reasoning",
     "costs": "Cost",
     "data": "Data",
@@ -53,6 +55,7 @@ def render(run: Run) -> str:
         pretrain_section(run),
         sft_section(run),
         rl_section(run),
+        rollout_section(run),
         answers_section(run),
         costs_section(run),
         counts_section(run),

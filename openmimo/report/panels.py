@@ -40,17 +40,28 @@ SCHEDULE = (  # pre-training: what the recipe sets, then what it leads to
     _count("length", "Sequence length", "Tokens a sequence.", smooth=False),
     _count("mtp_weight", "MTP weight", "How much the MTP loss counts beside the main one.", smooth=False),
 )
-PRETRAIN = (
-    _GRADIENT,
-    _SPEED,
+MTP_ACCEPT = (  # by position of the draft
     _share(
         "mtp_accept",
         "MTP guesses accepted",
         "How often the MTP layer's first guess is the text's next token but one (teacher-forced).",
     ),
+    *(
+        _share(
+            f"mtp_accept_{position}",
+            f"MTP guesses accepted, position {position}",
+            f"How often the first {position} guesses are all the text's own (teacher-forced).",
+        )
+        for position in (2, 3)
+    ),
+)
+PRETRAIN = (
+    _GRADIENT,
+    _SPEED,
+    *MTP_ACCEPT,
 )
 
-SFT = (LEARNING_RATE, _SPEED)
+SFT = (LEARNING_RATE, _SPEED, *MTP_ACCEPT)
 
 RL = (
     _count("reward", "Reward", "Mean reward of a response, by rules only: no judge model."),

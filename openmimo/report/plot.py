@@ -1,6 +1,6 @@
 """Pictures as inline SVG in the page's own colours: lines over steps or tokens, and bars with intervals.
 
-Matplotlib draws with placeholder colours; `_inline` turns each into a CSS variable, so one picture serves light and
+Matplotlib draws with placeholder colours; `inline` turns each into a CSS variable, so one picture serves light and
 dark. Text stays text: it takes the page's font, and screen readers and search find it.
 """
 
@@ -85,7 +85,7 @@ def line_picture(
 ) -> Html:
     """Curves on one pair of axes. alt: what a screen reader says; y_range: None leaves that end to the data; whole_x:
     a tick at every whole number."""
-    with _canvas(width, height=2.6) as (figure, axes):
+    with canvas(width, height=2.6) as (figure, axes):
         for line in lines:
             _draw(axes, line)
         axes.set_xlabel(x_label)
@@ -97,7 +97,7 @@ def line_picture(
         _shade(axes, bands)
         if legend:
             axes.legend(loc="best", handlelength=2.2)
-        return _inline(figure, alt)
+        return inline(figure, alt)
 
 
 def bar_picture(alt: str, groups: Sequence[tuple[str, Sequence[tuple[str, str, float, float, float]]]]) -> Html:
@@ -112,7 +112,7 @@ def bar_picture(alt: str, groups: Sequence[tuple[str, Sequence[tuple[str, str, f
             labels.append(bar[0])
             y += pitch
         y += gap
-    with _canvas(WIDE, 0.62 + 0.155 * y, left=0.15) as (figure, axes):
+    with canvas(WIDE, 0.62 + 0.155 * y, left=0.15) as (figure, axes):
         for place, (_, colour, value, low, high) in places:
             axes.barh(place, value, height=0.78, color=PLACEHOLDER[colour], alpha=0.85)
             axes.plot([low, high], [place, place], color=PLACEHOLDER["ink"], linewidth=1.2, solid_capstyle="butt")
@@ -127,7 +127,7 @@ def bar_picture(alt: str, groups: Sequence[tuple[str, Sequence[tuple[str, str, f
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f}"))
         axes.set_xlabel("right answers, %")
-        return _inline(figure, alt)
+        return inline(figure, alt)
 
 
 def compact(value: float) -> str:
@@ -206,7 +206,7 @@ def _shade(axes: Axes, bands: Sequence[Band]) -> None:
 
 
 @contextmanager
-def _canvas(width: float, height: float, left: float = 0.13, below: float = 0.42, above: float = 0.2):
+def canvas(width: float, height: float, left: float = 0.13, below: float = 0.42, above: float = 0.2):
     """A figure of width x height inches and its axes, with `below` and `above` inches left for labels."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
@@ -215,7 +215,7 @@ def _canvas(width: float, height: float, left: float = 0.13, below: float = 0.42
         yield figure, axes
 
 
-def _inline(figure: Figure, alt: str) -> Html:
+def inline(figure: Figure, alt: str) -> Html:
     """The figure as an <svg> to put into the page: themed, ids of its own, nothing that points outside."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})

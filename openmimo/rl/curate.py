@@ -16,7 +16,7 @@ from pathlib import Path
 from openmimo.errors import UserError
 from openmimo.infer.engine import Engine, Request, generate
 from openmimo.judge.maths import MathJudge
-from openmimo.judge.pool import Judge, require_verdicts
+from openmimo.judge.pool import Judge, judge_for, require_verdicts
 from openmimo.model.hub import load_checkpoint
 from openmimo.model.tokenizer import Tokenizer
 from openmimo.rl.difficulty import DifficultyTable
@@ -32,7 +32,9 @@ def run(context: Context) -> None:
     problems = list(read_rows(context.inputs["problems"] / "train.jsonl", Problem))
     problems = problems[: settings.problems] if settings.problems else problems
     rollouts: list[Rollout] = []
-    with Judge(workers=1) as judge, MathJudge() as maths:
+    with judge_for(problems) as judge, MathJudge() as maths:
+        if judge:
+            context.log.say(f"programs are judged on rung {judge.rung}")
         problems, dropped = golden_passes(problems, judge)
         score = partial(score_responses, judge=judge, math_judge=maths, reward_kind="all_or_nothing", difficulty=None)
         for name in ("sft", "base"):
@@ -52,13 +54,13 @@ def run(context: Context) -> None:
     context.log.say("; ".join(f"{n:,} {what}" for what, n in counts.items()))
 
 
-def golden_passes(problems: list[Problem], judge: Judge) -> tuple[list[Problem], Counter]:
+def golden_passes(problems: list[Problem], judge: Judge | None) -> tuple[list[Problem], Counter]:
     """Code problems need tests, and a golden program that passes them all; math problems stay."""
     dropped: Counter = Counter()
     tested = [p for p in problems if p.kind == "math" or p.tests]
     dropped["code without tests"] = len(problems) - len(tested)
     code = [p for p in tested if p.kind == "code" and p.golden]
-    verdicts = judge.judge_many([(p, p.golden) for p in code])
+    verdicts = judge.judge_many([(p, p.golden) for p in code]) if code else []
     require_verdicts(code, verdicts)
     failed = {p.id for p, vector in zip(code, verdicts, strict=True) if any(v.verdict != "AC" for v in vector)}
     dropped["golden program fails"] = len(failed)

@@ -40,14 +40,15 @@ def score_responses(
     problems: Sequence[Problem],
     responses: Sequence[str],
     finish_reasons: Sequence[str],
-    judge: Judge,
+    judge: Judge | None,
     math_judge: MathJudge,
     reward_kind: str = "soft",
     difficulty: DifficultyTable | None = None,
 ) -> list[Scored]:
     """One Scored for each (problem, response, finish reason), in order; the same program for the same problem is judged
     once. reward_kind: of `reward.KINDS` (for code; math is 1 or 0), or `module:function` for both kinds. difficulty:
-    without it, or for problems it does not know, all tests of a problem are one level."""
+    without it, or for problems it does not know, all tests of a problem are one level. judge: None where all problems are
+    math."""
     if not len(problems) == len(responses) == len(finish_reasons):
         raise UserError(
             f"score: {len(problems)} problems, {len(responses)} responses, {len(finish_reasons)} finish reasons; "
@@ -83,7 +84,7 @@ def require_judged(problems: Sequence[Problem], scored: Sequence[Scored]) -> Non
             )
 
 
-def judged_code(pairs: list[tuple[Problem, str | None]], judge: Judge, kind: str, table: DifficultyTable):
+def judged_code(pairs: list[tuple[Problem, str | None]], judge: Judge | None, kind: str, table: DifficultyTable):
     """Yields the Scored of (problem, program) pairs. Problems are told apart by what they hold, not by their id."""
     distinct: dict[tuple[int, str], tuple[Problem, str]] = {}
     for problem, program in pairs:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
+from openmimo.errors import UserError
 from openmimo.judge.maths import MathJudge
-from openmimo.judge.pool import Judge
+from openmimo.judge.pool import judge_for
 from openmimo.model.hub import save_into
 from openmimo.recipe import Rl
 from openmimo.rl.difficulty import DifficultyTable
+from openmimo.rl.rollout.journal import FILE as JOURNAL
 from openmimo.rl.score import score_responses
 from openmimo.rl.trainer import Trainer
 from openmimo.rows import Problem, read_rows
@@ -45,10 +48,43 @@ def train(
 ) -> None:  # fmt: skip
     """Trains `source` on `problems` and writes the checkpoint into `folder`. difficulty: levels of each problem's
     tests (None: one level); reward: `module:function` in place of the rules, see rl/score.py."""
-    with Judge(workers=1) as judge, MathJudge() as maths:
-        score = partial(
-            score_responses, judge=judge, math_judge=maths, reward_kind=reward or rl.reward, difficulty=difficulty
-        )
-        trainer = Trainer(source, problems, rl, seed, slots, score)
+    with ExitStack() as stack:
+        scorers, judges = [], []
+        for _ in range(rl.judges):
+            judges.append(stack.enter_context(judge_at(rl.judges_at, problems)))
+            maths = stack.enter_context(MathJudge()) if rl.judges_at == "local" else Answers(judges[-1])
+            kind = reward or rl.reward
+            scorers.append(
+                partial(score_responses, judge=judges[-1], math_judge=maths, reward_kind=kind, difficulty=difficulty)
+            )
+        trainer = stack.enter_context(closing(Trainer(source, problems, rl, seed, slots, scorers, folder)))
         trainer.train(steps, checkpointer, log)
+        if again := sum(getattr(judge, "again", 0) for judge in judges):
+            log.say(
+                f"{again} tests ended near a limit and were judged again, alone: the one thing a repeat may decide anew"
+            )
+    (folder / JOURNAL).unlink()
     save_into(folder, trainer.model, source)
+
+
+class Answers:
+    """Math answers judged where the programs are."""
+
+    def __init__(self, judge):
+        self.judge_many = judge.judge_answers
+
+
+def judge_at(where: str, problems: list[Problem]):
+    """A judge for one thread: of this machine, of a Ray cluster, or a client of judge servers."""
+    if where == "local":
+        return judge_for(problems)
+    if where == "ray":
+        from openmimo.judge.on_ray import RayJudge
+
+        return RayJudge(actors=1)
+    try:
+        from openmimo.judge.remote import RemoteJudge
+    except ImportError as error:
+        raise UserError(f"rl.judges_at: {error.name} is missing; `pip install 'openmimo[serve]'`") from None
+
+    return RemoteJudge(where.split(","))

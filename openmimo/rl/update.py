@@ -10,7 +10,7 @@ from torch import Tensor
 from openmimo.model.transformer import Transformer, token_logprobs
 from openmimo.recipe import Rl
 from openmimo.rl.grpo import group_advantages, policy_loss, token_weights
-from openmimo.rl.rollout.naive import Group
+from openmimo.rl.rollout.group import Group
 from openmimo.train.optim import Optimisers
 
 
@@ -102,6 +102,8 @@ def update(model: Transformer, groups: list[Group], optim: Optimisers, lr: float
             gaps.append(torch.stack((old, engine)))
             advantages = spread([s.advantage for s in batch], batch, device)
             weight = spread([s.weight for s in batch], batch, device)
+            if rl.truncated_is:  # the engine sampled by its own probabilities, and the trainer's old ones differ
+                weight = weight * (old - engine).exp().clamp(max=rl.truncated_is)
             loss, clipped = policy_loss(logprobs, old, advantages, weight, rl.eps_low, rl.eps_high)
             loss.backward()
             totals["loss"] += loss.item() / len(minibatches)

@@ -17,15 +17,14 @@ from openmimo.data.pack import PackedBatches, TokenStore
 from openmimo.errors import UserError
 from openmimo.model.hub import load_checkpoint, save_into
 from openmimo.model.tokenizer import Tokenizer
-from openmimo.recipe import Pretrain, Segment, Sft
-from openmimo.recipe import Stage as TokenStage
+from openmimo.recipe import Sft
 from openmimo.rows import is_chat, read_jsonl
 from openmimo.runs import Context
 from openmimo.train.checkpoint import Checkpointer
 from openmimo.train.log import Log
 from openmimo.train.loop import fit
 from openmimo.train.parallel import Parallel
-from openmimo.train.schedule import Schedule
+from openmimo.train.schedule import Schedule, constant_rate
 
 
 def run(context: Context) -> None:
@@ -56,15 +55,7 @@ def finetune(
     store = TokenStore.of({"sft": documents})
     tokens = store.tokens("sft")
     total = max(1, round(tokens * sft.epochs))
-    stage = TokenStage(name="sft", tokens=total, length=sft.length, rope_base=model.config.rope_base, mix={"sft": 1.0})
-    warmup = min(max(1, sft.warmup_steps) * sft.batch * sft.length, max(1, total - 1))
-    pretrain = Pretrain(
-        optim=sft.optim,
-        lr=[Segment(shape="linear", tokens=warmup, to=sft.lr), Segment(shape="constant")],
-        batch=[Segment(shape="constant", to=sft.batch)],
-        mtp_weight=[Segment(shape="constant", to=sft.mtp_weight)],
-        stages=[stage],
-    )
+    pretrain = constant_rate("sft", total, sft, sft.length, model.config.rope_base, sft.mtp_weight)
     batches = PackedBatches(store, seed)
     fit(model, batches, Schedule(pretrain), sft.optim, sft.micro_batch, checkpointer, log)
     if Parallel.started().rank == 0:

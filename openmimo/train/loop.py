@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from openmimo.data.pack import Batch, PackedBatches
-from openmimo.model.mtp import shift_labels
+from openmimo.model.mtp import accepted_prefixes, shift_labels
 from openmimo.model.transformer import Transformer, cross_entropy, segment_mask
 from openmimo.recipe import Optim
 from openmimo.train.checkpoint import Checkpointer
@@ -25,38 +25,41 @@ from openmimo.train.schedule import Point, Schedule
 
 @dataclass
 class Losses:
-    """Means over a step's valid labels: negative log-likelihood of the main head and of the MTP head, MTP hits."""
+    """Means over a step's valid labels: negative log-likelihood of the main head; by MTP depth the same, and the share
+    accepted (see `accepted_prefixes`)."""
 
-    main: float = 0.0
-    mtp: float = 0.0
-    accepted: float = 0.0
+    main: float
+    mtp: list[float]
+    accepted: list[float]
 
 
-def counts_of(batch: Batch, mtp: bool) -> tuple[int, int]:
-    """Valid labels of the main head and of the first MTP head."""
+def counts_of(batch: Batch, depths: int) -> list[int]:
+    """Valid labels of the main head and of each MTP depth."""
     labels, segments = torch.from_numpy(batch.labels), torch.from_numpy(batch.segments)
-    main = int((labels != -100).sum())
-    return main, int((shift_labels(labels, segments, 1) != -100).sum()) if mtp else 0
+    shifted = [labels, *(shift_labels(labels, segments, depth) for depth in range(1, depths + 1))]
+    return [int((each != -100).sum()) for each in shifted]
 
 
-def backward(model: Transformer, batch: Batch, rows: slice, counts: tuple[int, int], mtp_weight: float) -> Losses:
-    """Adds the gradients of one micro-batch: sum of losses / counts of the whole step. Returns its share of them."""
+def backward(model: Transformer, batch: Batch, rows: slice, counts: list[int], mtp_weight: float) -> Losses:
+    """Adds the gradients of one micro-batch: sum of losses / counts of the whole step. Returns its share of them. The
+    MTP loss is the mean over the depths, times its weight; where the main model is frozen only that is left."""
     device = next(model.parameters()).device
     ids, labels, segments, positions = (
         torch.from_numpy(a[rows]).to(device) for a in (batch.ids, batch.labels, batch.segments, batch.positions)
     )
     mask = segment_mask(segments)
     hidden = model(ids, positions, mask)
-    main = cross_entropy(model.logits(hidden), labels) / counts[0]
-    total, losses = main, Losses(main=main.item())
-    if counts[1] and mtp_weight > 0:
-        following = ids.roll(-1, dims=1)  # the last slot's is another document's, and has no label
-        mtp_labels = shift_labels(labels, segments, 1)
-        logits = model.mtp_logits(0, hidden, following, positions, mask)
-        mtp = cross_entropy(logits, mtp_labels) / counts[1]
-        losses.mtp = mtp.item()
-        losses.accepted = float(((logits.argmax(-1) == mtp_labels) & (mtp_labels != -100)).sum()) / counts[1]
-        total = total + mtp_weight * mtp
+    total = cross_entropy(model.logits(hidden), labels) / counts[0]
+    losses = Losses(total.item(), [], [])
+    if depths := len(counts) - 1:
+        mtp_logits = model.mtp_logits(hidden, ids, positions, mask)
+        mtp_labels = [shift_labels(labels, segments, depth + 1) for depth in range(depths)]
+        accepted = accepted_prefixes([each.argmax(-1) for each in mtp_logits], mtp_labels)
+        for logits, shifted, hits, count in zip(mtp_logits, mtp_labels, accepted, counts[1:], strict=True):
+            mtp = cross_entropy(logits, shifted) / max(1, count)
+            losses.mtp.append(mtp.item())
+            losses.accepted.append(float(hits.sum()) / max(1, count))
+            total = total + mtp_weight / depths * mtp
     total.backward()
     return losses
 
@@ -70,8 +73,8 @@ def train_step(
     parallel: Parallel = Parallel(),  # noqa: B008 - it is frozen
 ) -> dict:
     """One optimiser step; returns the row to log. Ranks take the rows of `batch` in turn."""
-    mtp = len(model.model.mtp_layers) > 0 and point.mtp_weight > 0
-    counts, losses = counts_of(batch, mtp), torch.zeros(3)
+    depths = len(model.model.mtp_layers) if point.mtp_weight > 0 else 0
+    counts, losses = counts_of(batch, depths), torch.zeros(1 + 2 * depths)
     model.rope_base = point.rope_base
     if not counts[0]:
         return {"loss": None, "grad_norm": 0.0}
@@ -80,14 +83,20 @@ def train_step(
     for start in range(0, len(rows), micro_batch):
         part = rows[start : start + micro_batch]
         share = backward(model, batch, slice(part.start, part.stop, part.step), counts, point.mtp_weight)
-        losses += torch.tensor([share.main, share.mtp, share.accepted])
+        losses += torch.tensor([share.main, *share.mtp, *share.accepted])
     if parallel.world > 1:
         for parameter in optim.parameters:
             if parameter.grad is None:  # no row of this rank, or a part that no row used
                 parameter.grad = torch.zeros_like(parameter)
         parallel.sum([*(p.grad for p in optim.parameters), losses])
-    row = {"loss": losses[0].item(), "grad_norm": optim.step(point.lr)}
-    return row | ({"mtp_loss": losses[1].item(), "mtp_accept": losses[2].item()} if mtp else {})
+    main, *rest = losses.tolist()
+    row = {"loss": main, "grad_norm": optim.step(point.lr)}
+    return row | _by_depth("mtp_loss", rest[:depths]) | _by_depth("mtp_accept", rest[depths:])
+
+
+def _by_depth(name: str, values: list[float]) -> dict[str, float]:
+    """NAME, NAME_2, NAME_3, ... as the log and the report know them."""
+    return {name if depth == 1 else f"{name}_{depth}": value for depth, value in enumerate(values, 1)}
 
 
 def fit(

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from openmimo.recipe import Pretrain, Segment
+from openmimo.recipe import Extend, Pretrain, Segment, Sft, Stage
 
 
 @dataclass(frozen=True)
@@ -124,3 +124,18 @@ class Schedule:
         ends = self._ends(self.pretrain.batch)
         index = next((i for i, end in enumerate(ends) if tokens < end), len(ends))
         return self.pretrain.batch[index].shape == "constant"
+
+
+def constant_rate(
+    name: str, tokens: int, settings: Sft | Extend, length: int, rope_base: float, mtp_weight: float
+) -> Pretrain:
+    """The table of a fine-tuning: one stage and source called `name`, a constant learning rate after the warm-up."""
+    stage = Stage(name=name, tokens=tokens, length=length, rope_base=rope_base, mix={name: 1.0})
+    warmup = min(max(1, settings.warmup_steps) * settings.batch * length, max(1, tokens - 1))
+    return Pretrain(
+        optim=settings.optim,
+        lr=[Segment(shape="linear", tokens=warmup, to=settings.lr), Segment(shape="constant")],
+        batch=[Segment(shape="constant", to=settings.batch)],
+        mtp_weight=[Segment(shape="constant", to=mtp_weight)],
+        stages=[stage],
+    )

@@ -11,8 +11,8 @@ from test_sampling import chi_square
 
 from openmimo.errors import UserError
 from openmimo.infer.engine import Engine, Request, generate
-from openmimo.infer.sampling import sample, stream_of, uniforms
-from openmimo.model.transformer import Transformer, token_logprobs
+from openmimo.infer.sampling import exponentials, sample, stream_of
+from openmimo.model.transformer import token_logprobs
 from openmimo.rl.update import Sequence, response_logprobs
 
 torch.set_num_threads(1)
@@ -46,10 +46,9 @@ def decode_plainly(model, request: Request, stop=()) -> tuple[list[int], list[fl
         with torch.no_grad():
             hidden = model(torch.tensor([ids]), torch.arange(len(ids))[None])
             logits = model.logits(hidden[:, -1])
-        number = torch.from_numpy(uniforms(stream, np.array([position])))
-        token = sample(
-            logits[:, :VOCABULARY], number, torch.tensor([request.temperature]), torch.tensor([request.top_p])
-        )
+        noise = exponentials(stream, np.array([position]), VOCABULARY)
+        how = (torch.tensor([x]) for x in (request.temperature, request.top_k, request.top_p))
+        token = sample(logits[:, :VOCABULARY], noise, *how)
         ids.append(int(token))
         logprobs.append(float(token_logprobs(logits, token)))
         if ids[-1] in stop:
@@ -67,18 +66,11 @@ def test_the_engine_equals_a_loop_without_a_cache(model, how):
 
 
 def test_the_loop_sees_a_wrong_position(model):
-    """Negative control: rotary positions off by one after the prompt."""
+    """Negative control: rotary positions off by one in the responses."""
     request = Request(prompt_of(0, 9), 20, temperature=0.0)
     engine = engine_of(model)
-    admit = engine._admit
-
-    def shifted():
-        events = admit()
-        engine.model = lambda ids, positions, mask, cache: model(ids, positions + 1, mask, cache)
-        engine.model.logits = model.logits
-        return events
-
-    engine._admit = shifted
+    right = engine._rope
+    engine._rope = lambda positions: right(positions + (positions > 8))
     tokens, logprobs = decode_plainly(model, request)
     event = generate(engine, [request])[0]
     assert event.token_ids != tokens or event.logprobs != pytest.approx(logprobs, abs=1e-5)
@@ -95,7 +87,7 @@ def test_a_request_alone_is_a_request_among_forty_others(model, stop):
         events = generate(engine_of(model, stop, slots), [requests[n] for n in order])
         for n, event in zip(order, events, strict=True):
             assert (event.token_ids, event.finish_reason) == (alone[n].token_ids, alone[n].finish_reason)
-            assert event.logprobs == pytest.approx(alone[n].logprobs, abs=1e-5)
+            assert event.logprobs == alone[n].logprobs
 
 
 def sequences_of(requests, events) -> list[Sequence]:
@@ -129,24 +121,28 @@ def test_ids_beyond_the_tokenizer_are_never_sampled(model):
         assert event.token_ids == tokens and event.logprobs == pytest.approx(logprobs, rel=1e-5)
 
 
-class Counting(Transformer):
-    """Remembers the shape of every input."""
+def shapes_of(engine) -> list[int]:
+    """Remembers how many tokens each step computes, padding included."""
+    shapes, model = [], engine.model.forward
+    engine.model.forward = lambda ids, *rest, **more: shapes.append(ids.shape[1]) or model(ids, *rest, **more)
+    return shapes
 
-    def forward(self, ids, *rest):
-        self.shapes.append(tuple(ids.shape))
-        return super().forward(ids, *rest)
 
-
-def test_a_prompt_that_many_share_is_computed_once():
-    counting = Counting(CONFIG)
-    counting.load_state_dict(model_of().state_dict())
-    counting.shapes = []
-    prompt, other = prompt_of(0, 17), prompt_of(1, 5)
+def test_a_prompt_that_many_share_is_computed_once(model):
+    """8 samples each of a prompt of 37 tokens and one of 5: 42 tokens and 14 last ones, then 16 a step."""
+    prompt, other = prompt_of(0, 37), prompt_of(1, 5)
     requests = [Request(prompt, 3, ("a", n)) for n in range(8)] + [Request(other, 3, ("b", n)) for n in range(8)]
-    events = generate(engine_of(counting), requests)
-    assert counting.shapes[0] == (2, 17) and counting.shapes[1:] == [(16, 1)] * 2
+    engine = engine_of(model)
+    shapes = shapes_of(engine)
+    events = generate(engine, requests)
+    assert shapes == [56, 16, 16]
     assert len({tuple(e.token_ids) for e in events[:8]}) > 1
-    assert events[11].token_ids == decode_plainly(counting, requests[11])[0]
+    for n in (0, 3, 11):
+        assert events[n].token_ids == decode_plainly(model, requests[n])[0]
+    unshared = Engine(model, [], vocab_size=VOCABULARY, prefix_cache=False)
+    shapes = shapes_of(unshared)
+    assert [e.logprobs for e in generate(unshared, requests)] == [e.logprobs for e in events]
+    assert shapes[0] == 8 * 42
 
 
 def test_abort_frees_the_slot_and_disturbs_nobody(model):
@@ -159,9 +155,10 @@ def test_abort_frees_the_slot_and_disturbs_nobody(model):
     engine.abort(ids[0])  # running
     engine.abort(ids[4])  # waiting
     engine.abort(999)  # nobody
-    assert len(engine.running) == 2 and len(engine.waiting) == 2
+    queue = engine.scheduler
+    assert len(queue.running) == 2 and len(queue.waiting) == 2
     engine.step()
-    assert {r.id for r in engine.running} == {ids[1], ids[2], ids[3]}
+    assert {r.id for r in queue.running} == {ids[1], ids[2], ids[3]}
     done = {}
     while engine.busy:
         done |= {event.id: event.token_ids for event in engine.step()}
@@ -210,7 +207,7 @@ def test_streamed_events_join_to_the_whole(model):
     for i, expected in zip(ids, whole, strict=True):
         assert all(len(event.token_ids) == 1 for event in events[i])
         assert [t for event in events[i] for t in event.token_ids] == expected.token_ids
-        assert [p for event in events[i] for p in event.logprobs] == pytest.approx(expected.logprobs, abs=1e-5)
+        assert [p for event in events[i] for p in event.logprobs] == expected.logprobs
         assert [event.finish_reason for event in events[i]][:-1] == [None] * (len(events[i]) - 1)
         assert events[i][-1].finish_reason == expected.finish_reason
 
@@ -223,10 +220,97 @@ def test_new_weights_between_steps(model):
     (after,) = generate(engine, [request])
     assert (before.version, after.version) == (0, 3)
     assert after.token_ids == decode_plainly(other, request)[0] != before.token_ids
-    engine.add(request)
-    engine.step()
-    with pytest.raises(AssertionError, match="while responses are running"):
-        engine.update_weights(model.state_dict(), 4)
+
+
+def test_new_weights_while_responses_run(model):
+    """Each token is what its version samples after the text before it, in whatever company."""
+    other = model_of(seed=9)
+    requests = [Request(prompt_of(n % 3, 20), 30, ("u", n), temperature=0.0 if n % 2 else 1.0) for n in range(9)]
+
+    def run(some, **way):
+        engine = Engine(model, [], vocab_size=VOCABULARY, **way)
+        for r in some:
+            engine.add(r)
+        for _ in range(8):
+            engine.step()
+        engine.update_weights(other.state_dict(), 5)
+        found = {}
+        while engine.busy:
+            found |= {e.id: e for e in engine.step()}
+        assert engine.pool.free == engine.pool.count
+        return [found[i] for i in sorted(found)]
+
+    events = run(requests)
+    for request, event in zip(requests, events, strict=True):
+        assert event.versions == [0] * 8 + [5] * 22
+        assert event.token_ids[:8] == decode_plainly(model, request)[0][:8]
+        text = (*request.prompt, *event.token_ids)
+        with torch.no_grad():
+            logits = other.logits(other(torch.tensor([text]), torch.arange(50)[None]))[0, 27:-1]
+        expected = token_logprobs(logits, torch.tensor(event.token_ids[8:])).tolist()
+        assert event.logprobs[8:] == pytest.approx(expected, abs=1e-5)
+    for n in (0, 5):
+        (alone,) = run([requests[n]], prefix_cache=False)
+        assert (alone.token_ids, alone.logprobs) == (events[n].token_ids, events[n].logprobs)
+
+
+def test_no_block_of_old_weights_is_found(model):
+    engine, other = engine_of(model), model_of(seed=9)
+    request = Request(prompt_of(0, 40), 5, ("w",))
+    generate(engine, [request])
+    engine.update_weights(other.state_dict(), 1)
+    assert not engine.pool.index and not engine.pool.spare
+    (found,) = generate(engine, [request])
+    assert found.logprobs == generate(engine_of(other), [request])[0].logprobs
+
+
+def test_weights_are_copied(model):
+    """A trainer goes on changing its model; the engine samples from what it was given."""
+    mine = model_of()
+    engine, request = engine_of(mine), Request(prompt_of(0, 5), 10, ("w",))
+    (before,) = generate(engine, [request])
+    with torch.no_grad():
+        for parameter in mine.parameters():
+            parameter.mul_(0.5)
+    assert generate(engine, [request])[0].logprobs == before.logprobs
+
+
+def test_stop_strings_and_stop_ids_of_a_request(model):
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    engine = Engine(
+        model, [], vocab_size=VOCABULARY, decode=lambda ids: "".join(letters[i % 26] * (1 + i % 3) for i in ids)
+    )
+    request = Request(prompt_of(3, 6), 25, ("s",), stream=True)
+    (free,) = [e for e in generate(engine, [Request(**{**vars(request), "stream": False})])]
+    text = engine.decode(free.token_ids)
+    stop = text[11:16]
+    end = next(n for n in range(1, 26) if stop in engine.decode(free.token_ids[:n]))
+    assert 3 < end < 25
+    found = [Request(**{**vars(request), "stop": ("#", stop), "stream": False})]
+    (event,) = generate(engine, found)
+    assert (event.token_ids, event.finish_reason, event.stopped_by) == (free.token_ids[:end], "stop", stop)
+    at = free.token_ids[7]
+    first = free.token_ids.index(at)
+    (event,) = generate(engine, [Request(**{**vars(request), "stop_ids": (at,)})])
+    assert (event.token_ids, event.finish_reason, event.stopped_by) == ([at], "stop", at)  # streamed: the last event
+    (event,) = generate(engine, [Request(**{**vars(request), "stop_ids": (at,), "stream": False})])
+    assert event.token_ids == free.token_ids[: first + 1]
+    with pytest.raises(UserError, match="stop strings need an engine with a tokenizer"):
+        engine_of(model).add(found[0])
+
+
+def test_top_logprobs_are_the_most_likely_tokens(model):
+    request = Request(prompt_of(3, 6), 5, ("t",), top_logprobs=3)
+    (event,) = generate(engine_of(model), [request])
+    ids = list(request.prompt)
+    for token, logprob, top in zip(event.token_ids, event.logprobs, event.top_logprobs, strict=True):
+        with torch.no_grad():
+            every = model.logits(model(torch.tensor([ids]), torch.arange(len(ids))[None])[0, -1]).log_softmax(-1)
+        values, best = every.topk(3)
+        assert [i for i, _ in top] == best.tolist() and [p for _, p in top] == pytest.approx(values.tolist(), abs=1e-5)
+        assert logprob == pytest.approx(float(every[token]), abs=1e-5)
+        ids.append(token)
+    assert generate(engine_of(model), [Request(request.prompt, 5)])[0].top_logprobs == []
 
 
 @pytest.mark.parametrize(
@@ -238,6 +322,9 @@ def test_new_weights_between_steps(model):
             Request((1,) * 90, 7),
             r"prompt \(90 tokens\) \+ max_tokens \(7\) exceeds the model's 96 positions; .* at most 6",
         ),
+        (Request((1, 288), 5), r"ids outside 0..287; is it this model's tokenizer"),
+        (Request((1,), 5, temperature=-1.0), "give temperature >= 0, 0 < top_p <= 1 and top_k >= 0"),
+        (Request((1,), 5, top_p=0.0), "give temperature >= 0, 0 < top_p <= 1 and top_k >= 0"),
     ],
 )
 def test_requests_that_cannot_be_served(model, request_, message):

@@ -1,10 +1,14 @@
 """Programs that do not compute the answer get no test accepted, on any rung, and leave nothing behind.
 
-One file an attack in `attacks/`: `solve(numbers)` should return the sum of squares; those of kind stdin should print the
-square of the number that they read.
+One file an attack in `attacks/`: `solve(numbers)` should return the sum of squares; those whose docstring says `kind: stdin`
+should print the square of the number that they read. `roomy`: with ten times the CPU time, so that another limit bites.
+`open on: RUNG`: that rung does not promise to stop it. Here all of them run on the highest rung that the machine offers
+and a sample on the others; `make prove` runs all on all, and 2,000 in a row.
 """
 
 import os
+import random
+import re
 import socket
 import time
 from dataclasses import replace
@@ -18,7 +22,7 @@ from openmimo.judge.pool import RUNGS, Judge
 from openmimo.rows import Limits, Problem, Test
 
 ATTACKS = sorted(Path(__file__).with_name("attacks").glob("*.py"))
-LIMITS = Limits(cpu_s=0.2, wall_s=0.5, memory_mb=64, output_kb=1024)
+LIMITS = Limits(cpu_s=0.1, wall_s=0.5, memory_mb=64, output_kb=1024)
 ASK = [{"role": "user", "content": "Solve it."}]
 CALLS = Problem(
     "squares",
@@ -35,15 +39,25 @@ HONEST = {
 }
 
 
-@pytest.fixture(scope="module", params=RUNGS)
-def judge(request):
-    if request.param == "rlimits" and os.getuid():
-        pytest.skip("limits alone do not hold programs of our own user")
+def is_offered(rung):
+    """Whether the machine offers the rung, and we would take it: limits alone do not hold programs of our own user."""
+    if rung == "rlimits" and os.getuid():
+        return False
     try:
-        judge = Judge(1, rung=request.param)
-    except UserError as error:
-        pytest.skip(str(error))
-    with judge:
+        Judge(1, rung=rung).close()
+        return True
+    except UserError:
+        return False
+
+
+OFFERED = [rung for rung in RUNGS if is_offered(rung)]
+SAMPLE = random.Random(0).sample(ATTACKS, 12)
+TRIED = [(rung, path) for rung in OFFERED for path in (ATTACKS if rung == OFFERED[0] else SAMPLE)]
+
+
+@pytest.fixture(scope="module", params=OFFERED)
+def judge(request):
+    with Judge(1, rung=request.param) as judge:
         yield judge
         assert nothing_left(judge)
 
@@ -53,7 +67,9 @@ def nothing_left(judge):
     boxes = {worker.box.name for worker in judge.workers}
     idle = {worker.process.pid for worker in judge.workers}
     idle |= (
-        {child.pid for pid in idle for child in psutil.Process(pid).children()} if judge.rung == "namespaces" else set()
+        {child.pid for pid in idle for child in psutil.Process(pid).children()}
+        if judge.rung.startswith("namespaces")
+        else set()
     )
     running = {p.pid for p in psutil.process_iter(["cmdline"]) if boxes & set(p.info["cmdline"] or [])}
     return running == idle and not any(os.listdir(box) for box in boxes)
@@ -73,6 +89,14 @@ EXPECTED_VERDICTS = {
     "sleep_for_ever": "TLE",
     "false_clock": "TLE",
     "memory_bomb": "MLE",
+    "memory_of_many": "MLE",
+    "time_in_children": "TLE",
+    "time_in_threads": "TLE",
+    "alarm_reset": "TLE",
+    "kill_itself": "RE",
+    "leave_in_globals": "RE",
+    "closed_stdin": "TLE",
+    "lying_number": "WA",
     "forge_faults": "RE",
     "flood_stdout": "OLE",
     "print_at_exit": "WA",
@@ -80,18 +104,53 @@ EXPECTED_VERDICTS = {
 }
 
 
-@pytest.mark.parametrize("path", ATTACKS, ids=lambda path: path.stem)
-def test_attack_is_not_accepted(judge, path):
+def attack(judge, path):
+    """Runs one attack; its verdicts, which hold no AC and no IE."""
     program = path.read_text()
     problem = STDIN if "kind: stdin" in program else CALLS
-    start = time.monotonic()
+    if "roomy" in program:
+        problem = replace(problem, limits=replace(LIMITS, cpu_s=1, wall_s=3))
     found = verdicts(judge, problem, program)
-    assert "AC" not in found and "IE" not in found
+    assert "IE" not in found, found
+    assert "AC" not in found or re.search(rf"open on: {judge.rung}(?![\w-])", program), found
+    return problem, found
+
+
+@pytest.mark.parametrize("judge, path", TRIED, indirect=["judge"], ids=lambda part: getattr(part, "stem", part))
+def test_attack_is_not_accepted(judge, path):
+    start = time.monotonic()
+    problem, found = attack(judge, path)
     expected = EXPECTED_VERDICTS.get(path.stem)
     assert expected is None or set(found) == {expected}, found
     assert time.monotonic() - start < 60
     assert nothing_left(judge)
     assert verdicts(judge, replace(problem, limits=Limits()), HONEST[problem.id]) == ["AC"] * len(problem.tests)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("rung", OFFERED)
+def test_nothing_is_left_after_many_attacks(rung):
+    """All attacks, again and again; then 0 processes, files and mounts more than before."""
+    mounts = Path("/proc/mounts").read_text()
+    before = set(psutil.pids()), sorted(os.listdir("/dev/shm"))
+    with Judge(2, rung=rung) as judge:
+        for number in range(2000 // len(OFFERED)):
+            attack(judge, ATTACKS[number % len(ATTACKS)])
+            assert nothing_left(judge)
+        honest = [(CALLS, HONEST["squares"]), (STDIN, HONEST["square"])]
+        assert [[v.verdict for v in found] for found in judge.judge_many(honest)] == [["AC", "AC"], ["AC"]]
+    assert Path("/proc/mounts").read_text() == mounts
+    new = [entry for entry in os.scandir("/dev/shm") if entry.name not in before[1]]  # others' judges work there too
+    left = [e for e in new if e.stat().st_uid >= 1_000_000_000 or e.name.startswith(f"openmimo-judge-{os.getpid()}-")]
+    assert left == [] or rung == "rlimits"  # which does not keep a program from writing there
+    ours = [p for p in psutil.process_iter(["cmdline", "uids"]) if p.pid not in before[0] and is_ours(p)]
+    assert ours == []
+
+
+def is_ours(process):
+    """Whether a process is a worker's or a program's: by its command line, which a fork keeps, or by its user id."""
+    return "import worker" in " ".join(process.info["cmdline"] or []) or process.info["uids"].real >= 1_000_000_000
 
 
 def test_answers_on_disk_are_out_of_reach(judge, tmp_path):
@@ -103,8 +162,6 @@ def test_answers_on_disk_are_out_of_reach(judge, tmp_path):
 
 
 def test_network_is_shut(judge):
-    if judge.rung == "rlimits":
-        pytest.skip("the lowest rung does not shut the network")
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
         program = f"import socket\ndef solve(numbers):\n    socket.create_connection({address!r})\n    return 14"

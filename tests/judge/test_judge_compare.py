@@ -6,7 +6,7 @@ import math
 import pytest
 
 from openmimo.judge import wire
-from openmimo.judge.compare import same_text, same_value
+from openmimo.judge.compare import Rules, same_text, same_value
 
 VALUES = [
     None, True, False, 0, 1, -1, 2**63, 2**64, -(2**300), 0.0, 1.0, 0.1, math.inf, -math.inf, "", "a", "$", "ü\n\0",
@@ -69,8 +69,8 @@ def test_order_counts_only_where_it_exists():
 
 
 def test_tuples_equal_lists_where_stated():
-    assert same_value(crossed([(1, [2])]), crossed(([1, (2,)],)), tuple_equals_list=True)
-    assert not same_value(crossed((1, 2)), crossed({1, 2}), tuple_equals_list=True)
+    assert same_value(crossed([(1, [2])]), crossed(([1, (2,)],)), Rules(tuple_equals_list=True))
+    assert not same_value(crossed((1, 2)), crossed({1, 2}), Rules(tuple_equals_list=True))
 
 
 @pytest.mark.parametrize(

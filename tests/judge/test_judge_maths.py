@@ -7,7 +7,8 @@ import time
 import pytest
 
 from openmimo.judge import maths
-from openmimo.judge.maths import MathJudge, settled
+from openmimo.judge.maths import MathJudge, Verifier
+from openmimo.judge.maths_text import settled
 
 RIGHT = [
     ("7", "7"), ("007", "7"), ("1,000", "1000"), (r"1,\!000", "1000"), ("1{,}000", "1000"), ("$7$", "7"), ("7.", "7"),
@@ -59,7 +60,7 @@ def test_plain_cases_need_no_process():
     with MathJudge() as judge:
         pairs = [("7", "7"), ("8", "7"), ("x + 1", "x+1"), (None, "7"), ("1,2,3", "2")]
         assert judge.judge_many(pairs) == ["right", "wrong", "right", "unparsable", "wrong"]
-        assert judge.process is None
+        assert not judge.workers
     assert settled("0.5", "1/2") is None
 
 
@@ -74,13 +75,13 @@ def test_a_hostile_answer_costs_its_time_and_no_more(monkeypatch):
 
 def test_a_dead_process_is_replaced_and_then_our_fault(judge, monkeypatch):
     judge.judge_many([("0.5", "1/2")])
-    os.kill(judge.process.pid, signal.SIGKILL)
+    os.kill(judge.workers[0].process.pid, signal.SIGKILL)
     assert judge.judge_many([("0.5", "1/2")]) == ["right"]
 
-    def start(self, honest=MathJudge._start):
+    def start(self, honest=Verifier.start):
         honest(self)
         self.process.kill()
 
-    monkeypatch.setattr(MathJudge, "_start", start)
+    monkeypatch.setattr(Verifier, "start", start)
     judge.close()
     assert judge.judge_many([("0.5", "1/2"), ("3", "3")]) == ["IE", "right"]

@@ -1,19 +1,12 @@
-"""The decoder against plain references: packing, positions, MTP blocks, cached decoding; each with negative controls."""
+"""The decoder against plain references: packing, positions, cached decoding; each with negative controls."""
 
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_model import TINY, main_logits, tiny_ids, tiny_model
+from reference import reference_block
+from tiny_model import TINY, main_logits, packed, tiny_ids, tiny_model
 
-from openmimo.model.mtp import shift_labels
 from openmimo.model.transformer import Transformer, cross_entropy, segment_mask, token_logprobs
-
-
-def packed(lengths, padding=0):
-    """Segments and positions (1, T) of documents of `lengths` in one row; segment 0 is padding."""
-    segments = [n for n, length in enumerate(lengths, 1) for _ in range(length)] + [0] * padding
-    positions = [p for length in lengths for p in range(length)] + list(range(padding))
-    return torch.tensor([segments]), torch.tensor([positions])
 
 
 def test_segment_mask_by_hand():
@@ -42,96 +35,6 @@ def test_packed_documents_have_the_logits_they_have_alone():
 
 
 @torch.no_grad()
-def test_packed_documents_have_the_mtp_logits_they_have_alone():
-    model, lengths = tiny_model(), (7, 12)
-    documents = [tiny_ids(1, length, seed=length) for length in lengths]
-    segments, positions = packed(lengths)
-
-    def mtp(ids, positions, mask, mtp_mask):
-        return model.mtp_logits(0, model(ids, positions, mask), ids.roll(-1, dims=1), positions, mtp_mask)
-
-    row, mask = torch.cat(documents, dim=1), segment_mask(segments)
-    causal = segment_mask(torch.ones_like(segments))
-    keep = [t for t in range(19) if t not in (6, 18)]  # a document's last slot has no next token, hence no label
-    alone = torch.cat([mtp(d, torch.arange(d.shape[1])[None], None, None) for d in documents], dim=1)[:, keep]
-    assert (mtp(row, positions, mask, mask)[:, keep] - alone).abs().max() < 1e-5
-    assert (mtp(row, positions, mask, causal)[:, keep] - alone).abs().max() > 1e-2  # negative control
-
-
-def test_shift_labels_by_hand():
-    labels = torch.tensor([[10, 11, 12, -100, 21, 22, -100, -100], [30, 31, 32, 33, 34, 35, 36, -100]])
-    segments = torch.tensor([[1, 1, 1, 1, 2, 2, 2, 0], [1, 1, 1, 1, 1, 1, 1, 1]])
-    no = -100
-    assert shift_labels(labels, segments, 1).tolist() == [
-        [11, 12, no, no, 22, no, no, no],
-        [31, 32, 33, 34, 35, 36, no, no],
-    ]
-    assert shift_labels(labels, segments, 2).tolist() == [
-        [12, no, no, no, no, no, no, no],
-        [32, 33, 34, 35, 36, no, no, no],
-    ]
-    assert shift_labels(labels, segments, 8).tolist() == [[no] * 8] * 2
-    # The last label of the first document is its own; without the segments the next document's would leak in.
-    leaky = torch.tensor([[10, 11, 12, 13, 21, 22, 23, no]])
-    assert shift_labels(leaky, segments[:1], 1)[0, 3] == no
-    assert shift_labels(leaky, torch.ones_like(segments[:1]), 1)[0, 3] == 21  # negative control
-
-
-def reference_block(x, weights, prefix, positions, allowed):
-    """One transformer block for one row x (T, D), head by head, with its own RoPE and its own softmax."""
-    heads, kv_heads, size = TINY.heads, TINY.kv_heads, TINY.head_dim
-
-    def norm(values, name):
-        return values / (values.pow(2).mean(-1, keepdim=True) + TINY.norm_eps).sqrt() * weights[prefix + name]
-
-    def linear(values, name):
-        out = values @ weights[prefix + name + ".weight"].T
-        return out + weights.get(prefix + name + ".bias", 0.0)
-
-    def rope(values):
-        frequency = TINY.rope_base ** (-torch.arange(size // 2) * 2.0 / size)
-        turn = torch.polar(torch.ones(()), positions[:, None] * frequency)
-        turned = torch.complex(values[:, : size // 2], values[:, size // 2 :]) * turn
-        return torch.cat((turned.real, turned.imag), dim=1)
-
-    normed = norm(x, "input_layernorm.weight")
-    q, k, v = (linear(normed, f"self_attn.{part}_proj") for part in "qkv")
-    outputs = []
-    for head in range(heads):
-        shared = head // (heads // kv_heads)
-        mine, theirs = slice(head * size, (head + 1) * size), slice(shared * size, (shared + 1) * size)
-        scores = rope(q[:, mine]) @ rope(k[:, theirs]).T / size**0.5
-        outputs.append(scores.masked_fill(~allowed, float("-inf")).softmax(-1) @ v[:, theirs])
-    x = x + linear(torch.cat(outputs, dim=1), "self_attn.o_proj")
-    normed = norm(x, "post_attention_layernorm.weight")
-    gate = linear(normed, "mlp.gate_proj")
-    return x + linear(gate * gate.sigmoid() * linear(normed, "mlp.up_proj"), "mlp.down_proj")
-
-
-def reference_mtp(weights, hidden, ids, positions, order="hidden first", swap_norms=False, final=True, tap="pre_norm"):
-    """MTP logits (T, V) of one row, written from the report and the released tensors' names [R 2.2]."""
-    prefix = "model.mtp_layers.0."
-
-    def norm(values, name):
-        return values / (values.pow(2).mean(-1, keepdim=True) + TINY.norm_eps).sqrt() * weights[name]
-
-    if tap == "post_norm":
-        hidden = norm(hidden, "model.norm.weight")
-    embedded = weights["model.embed_tokens.weight"][torch.cat((ids[1:], ids[:1]))]
-    names = [prefix + "hidden_layernorm.weight", prefix + "token_layernorm.weight"]
-    if swap_norms:
-        names.reverse()
-    hidden, token = norm(hidden, names[0]), norm(embedded, names[1])
-    pair = (hidden, token) if order == "hidden first" else (token, hidden)
-    x = torch.cat(pair, dim=1) @ weights[prefix + "input_proj.weight"].T
-    allowed = torch.ones(len(ids), len(ids), dtype=torch.bool).tril()
-    x = reference_block(x, weights, prefix, positions, allowed)
-    if final:
-        x = norm(x, prefix + "final_layernorm.weight")
-    return x @ weights["lm_head.weight"].T
-
-
-@torch.no_grad()
 def test_the_decoder_equals_a_plain_reference():
     model, ids = tiny_model(), tiny_ids(1, 11)
     weights, positions = model.state_dict(), torch.arange(11)
@@ -143,65 +46,19 @@ def test_the_decoder_equals_a_plain_reference():
     assert (main_logits(model, ids)[0] - x @ weights["lm_head.weight"].T).abs().max() < 1e-4
 
 
-BROKEN = [
-    {"order": "token first"},
-    {"swap_norms": True},
-    {"final": False},
-    {"tap": "post_norm"},
-    {"ids": "not shifted"},
-    {"positions": "stretched"},
-]
-
-
-@torch.no_grad()
-def test_the_mtp_block_equals_a_plain_reference():
-    model, ids = tiny_model(), tiny_ids(1, 11)
-    positions, weights = torch.arange(11), model.state_dict()
-    hidden = model(ids, positions[None])
-    ours = model.mtp_logits(0, hidden, ids.roll(-1, dims=1), positions[None], None)
-    assert ours.shape == (1, 11, TINY.vocab_size)
-    assert (reference_mtp(weights, hidden[0], ids[0], positions) - ours[0]).abs().max() < 1e-4
-    for broken in BROKEN:  # negative controls: each must be seen
-        row, at = ids[0], positions
-        if broken.get("ids"):
-            row, broken = ids[0].roll(1), {}
-        if broken.get("positions"):
-            at, broken = positions * 2, {}
-        assert (reference_mtp(weights, hidden[0], row, at, **broken) - ours[0]).abs().max() > 1e-2, broken
-
-
-@torch.no_grad()
-def test_mtp_post_norm_is_the_other_tap():
-    model, ids = tiny_model(mtp_hidden="post_norm"), tiny_ids(1, 11)
-    positions, weights = torch.arange(11), model.state_dict()
-    hidden = model(ids, positions[None])
-    ours = model.mtp_logits(0, hidden, ids.roll(-1, dims=1), positions[None], None)[0]
-    assert (reference_mtp(weights, hidden[0], ids[0], positions, tap="post_norm") - ours).abs().max() < 1e-4
-    assert (reference_mtp(weights, hidden[0], ids[0], positions) - ours).abs().max() > 1e-2
-
-
-def test_only_the_mtp_loss_reaches_the_mtp_blocks():
-    model, ids = tiny_model(), tiny_ids(2, 9)
-    positions = torch.arange(9).expand(2, 9)
-    hidden = model(ids, positions)
-    cross_entropy(model.logits(hidden), ids).backward(retain_graph=True)
-    mtp = dict(model.model.mtp_layers.named_parameters())
-    assert len(mtp) == 16 and all(p.grad is None for p in mtp.values())
-    cross_entropy(model.mtp_logits(0, hidden, ids.roll(-1, dims=1), positions, None), ids).backward()
-    assert all(p.grad is not None and p.grad.abs().max() > 0 for n, p in mtp.items() if n != "self_attn.k_proj.bias")
-
-
 class GrowingCache:
-    """Keys and values of all positions so far, by layer."""
+    """Keys and values of all positions so far, by layer; the last T queries attend to what `seen` (T, S) allows."""
 
     def __init__(self):
-        self.layers = {}
+        self.layers, self.seen = {}, None
 
-    def update(self, layer, k, v):
+    def attend(self, layer, q, k, v):
         if layer in self.layers:
-            k, v = torch.cat((self.layers[layer][0], k), dim=2), torch.cat((self.layers[layer][1], v), dim=2)
+            k, v = torch.cat((self.layers[layer][0], k), dim=1), torch.cat((self.layers[layer][1], v), dim=1)
         self.layers[layer] = (k, v)
-        return k, v
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=self.seen).transpose(1, 2)
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2, 6])
@@ -210,22 +67,19 @@ def test_decoding_token_by_token_equals_the_whole_pass(kv_heads):
     model, ids = tiny_model(kv_heads=kv_heads), tiny_ids(3, 12)
     whole = main_logits(model, ids)
 
-    def decoded(mask_of=lambda t: torch.ones(3, 1, 1, t + 1, dtype=torch.bool), shift=0):
+    def decoded(shift=0, forgetful=False):
         cache = GrowingCache()
+        cache.seen = torch.ones(5, 5, dtype=torch.bool).tril()
         steps = [model.logits(model(ids[:, :5], torch.arange(5).expand(3, 5), None, cache))]
         for t in range(5, 12):
-            positions = torch.full((3, 1), t + shift)
-            steps.append(model.logits(model(ids[:, t : t + 1], positions, mask_of(t), cache)))
+            cache.seen = torch.ones(1, t + 1, dtype=torch.bool)
+            cache.seen[:, 2] = not forgetful
+            steps.append(model.logits(model(ids[:, t : t + 1], torch.full((3, 1), t + shift), None, cache)))
         return torch.cat(steps, dim=1)
-
-    def forgetful(t):
-        mask = torch.ones(3, 1, 1, t + 1, dtype=torch.bool)
-        mask[..., 2] = False
-        return mask
 
     assert (decoded() - whole).abs().max() < 1e-4
     assert (decoded(shift=1) - whole)[:, 5:].abs().max() > 1e-2  # negative controls: position, mask
-    assert (decoded(forgetful) - whole)[:, 5:].abs().max() > 1e-2
+    assert (decoded(forgetful=True) - whole)[:, 5:].abs().max() > 1e-2
 
 
 def test_logprobs_and_cross_entropy_by_hand():

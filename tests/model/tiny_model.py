@@ -36,6 +36,13 @@ def tiny_ids(rows: int, length: int, seed: int = 1) -> torch.Tensor:
     return torch.randint(0, TINY.vocab_size, (rows, length), generator=torch.Generator().manual_seed(seed))
 
 
+def packed(lengths, padding=0):
+    """Segments and positions (1, T) of documents of `lengths` in one row; segment 0 is padding."""
+    segments = [n for n, length in enumerate(lengths, 1) for _ in range(length)] + [0] * padding
+    positions = [p for length in lengths for p in range(length)] + list(range(padding))
+    return torch.tensor([segments]), torch.tensor([positions])
+
+
 def main_logits(model: Transformer, ids: torch.Tensor) -> torch.Tensor:
     """Logits (B, T, V) of whole rows, positions from 0, plain causal."""
     with torch.no_grad():

@@ -10,7 +10,7 @@ from miniature import model_of
 from openmimo.infer.engine import Event
 from openmimo.recipe import Optim, Rl
 from openmimo.rl.grpo import group_advantages, has_signal, policy_loss, token_weights
-from openmimo.rl.rollout.naive import Group
+from openmimo.rl.rollout.group import Group
 from openmimo.rl.score import Scored
 from openmimo.rl.update import micro_batches, response_logprobs, sequences_of, update
 from openmimo.train.optim import Optimisers
@@ -213,3 +213,18 @@ def test_the_gap_between_engine_and_trainer_is_seen():
     assert row["logprob_gap_mean"] == pytest.approx(0.1 / len(tokens), abs=1e-4)
     assert row["kl"] == pytest.approx((math.exp(0.1) - 1.1) / len(tokens), abs=1e-5)
     assert row["entropy"] == pytest.approx(-sum(tokens) / len(tokens), rel=1e-5)
+
+
+def test_truncated_importance_sampling_by_hand():
+    """An engine that sampled with probabilities too low by a factor of 1.5 or 4: a cap of 2 weighs tokens 1.5 or 2."""
+    model = model_of()
+    gradients = {}
+    for cap, factor in ((0.0, 4), (2.0, 1.5), (2.0, 4)):
+        groups, recorder = groups_of(model), Recorder(model)
+        for event in (e for g in groups for e in g.events):
+            event.logprobs[:] = [p - math.log(factor) for p in event.logprobs]
+        update(model, groups, recorder, 1e-3, RL.model_copy(update={"truncated_is": cap}))
+        gradients[cap, factor] = recorder.gradients[0]["lm_head.weight"]
+    plain = gradients[0.0, 4]
+    torch.testing.assert_close(gradients[2.0, 1.5], 1.5 * plain, rtol=1e-3, atol=1e-7)
+    torch.testing.assert_close(gradients[2.0, 4], 2 * plain, rtol=1e-3, atol=1e-7)

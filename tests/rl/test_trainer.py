@@ -9,6 +9,8 @@ import torch
 from miniature import checkpoint_folder, problems
 
 from openmimo.errors import UserError
+from openmimo.infer.draft import MTPDrafter
+from openmimo.infer.engine import Engine
 from openmimo.model.hub import save_into
 from openmimo.recipe import Optim, Rl
 from openmimo.rl import trainer as room
@@ -20,7 +22,7 @@ from openmimo.train.log import Log
 torch.set_num_threads(1)
 RL = Rl(
     optim=Optim(name="muon", adam_ratio=1.0, weight_decay=0.0), lr=3e-3, steps=3, batch=3, minibatch=3, group=4,
-    max_tokens=8, max_rounds=4, easy_alpha=0.3, micro_batch=5, warmup_steps=2,
+    max_tokens=8, easy_alpha=0.3, micro_batch=5, warmup_steps=2,
 )  # fmt: skip
 
 
@@ -37,7 +39,7 @@ def score(owners, texts, reasons):
 
 
 def trainer_of(folder, score=score, count=6, **changes) -> Trainer:
-    return Trainer(folder, problems(count), RL.model_copy(update=changes), seed=0, slots=16, score=score)
+    return Trainer(folder, problems(count), RL.model_copy(update=changes), seed=0, slots=16, scorers=[score])
 
 
 class EveryStep(Checkpointer):
@@ -68,7 +70,8 @@ def train(trainer, folder, checkpointer=None, listener=None, steps=3):
 
 def rows_of(folder):
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k != "time" and not k.endswith("_s")} for row in rows]
+    timed = ("time", "started", "surplus")
+    return [{k: v for k, v in row.items() if k not in timed and not k.endswith("_s")} for row in rows]
 
 
 def same_weights(one, two):
@@ -82,7 +85,7 @@ def whole(folder, tmp_path_factory):
     return trainer, train(trainer, tmp_path_factory.mktemp("whole"))
 
 
-@pytest.mark.parametrize("changes", [{}, {"minibatch": 1}, {"loss_norm": "group"}, {"dynamic_sampling": False}])
+@pytest.mark.parametrize("changes", [{}, {"minibatch": 1}, {"loss_norm": "group"}, {"schedule": "static"}])
 @pytest.mark.parametrize(("saves", "at"), [(EveryStep, 3), (None, 2)])
 def test_a_killed_run_goes_on_bit_equal(folder, whole, tmp_path, changes, saves, at):
     """Killed in step 3 after the checkpoint of step 2, or in step 2 before there was any."""
@@ -97,11 +100,11 @@ def test_a_killed_run_goes_on_bit_equal(folder, whole, tmp_path, changes, saves,
     resumed = trainer_of(folder, **changes)
     assert train(resumed, broken) == expected
     assert same_weights(resumed, unbroken)
-    assert resumed.sampler.state() == unbroken.sampler.state() and resumed.rates == unbroken.rates
+    assert resumed.sampler.state() == unbroken.sampler.state()
     assert unbroken.sampler.pool and unbroken.sampler.place > 0
 
 
-@pytest.mark.parametrize("part", ["sampler", "optim", "model", "rates"])
+@pytest.mark.parametrize("part", ["sampler", "optim", "model"])
 def test_a_resume_without_all_of_the_state_would_differ(folder, whole, tmp_path, part):
     """Negative control: one part of the checkpoint is that of the beginning."""
     with pytest.raises(Killed):
@@ -111,7 +114,7 @@ def test_a_resume_without_all_of_the_state_would_differ(folder, whole, tmp_path,
     state[part] = fresh.state(0, Log(tmp_path / "other"))[part]
     checkpointer.save(state)
     train(fresh, tmp_path)
-    assert not same_weights(fresh, whole[0]) or fresh.rates != whole[0].rates
+    assert not same_weights(fresh, whole[0])
 
 
 def test_the_rows_of_a_run(whole):
@@ -122,15 +125,15 @@ def test_the_rows_of_a_run(whole):
     assert {row["batch"] for row in rows} == {3}
     assert rows[-1]["pool"] == len(trainer.sampler.pool) > 0
     for row in rows:
-        assert 0 < row["kept"] <= 1 and row["groups"] >= 3 and 1 <= row["rounds"] <= 4
+        assert 0 < row["kept"] <= 1 and row["groups"] >= 3
         assert row["logprob_gap_max"] < 1e-4 and row["clip_fraction"] == 0  # on-policy
 
 
 def test_reward_and_lengths_are_those_of_the_groups_that_count(folder, monkeypatch):
     trainer = trainer_of(folder)
     seen = []
-    collect = trainer.worker.collect
-    trainer.worker.collect = lambda *a: seen.append(collect(*a)) or seen[-1]
+    collect = trainer.driver.collect
+    trainer.driver.collect = lambda *a: seen.append(collect(*a)) or seen[-1]
     row = trainer.step(0, 3)
     events = [e for g in seen[0].used for e in g.events]
     rewards = [float(r) for g in seen[0].used for r in g.rewards]
@@ -173,18 +176,52 @@ def test_a_group_with_our_fault_stops_the_step(folder, tmp_path):
     assert same_weights(trainer, before) and trainer.sampler.state() == state
 
 
-def test_without_any_signal_nothing_is_learned(folder, tmp_path):
-    """All rewards equal: max_rounds ends the step, the weights stay, the log says kept 0."""
-    trainer = trainer_of(folder, lambda owners, *_: [Scored(F(0), False)] * len(owners), max_rounds=2)
-    (row,) = train(trainer, tmp_path, steps=1)
-    assert (row["kept"], row["batch"], row["rounds"]) == (0, 0, 2) and "loss" not in row
-    assert same_weights(trainer, trainer_of(folder))
+@pytest.mark.parametrize("rewards", ["easy", "hard", "both"])
+def test_without_any_valid_group_the_run_stops(folder, rewards):
+    """The error names what is too easy and what is too hard; weights and sampler stay."""
+
+    def flat(owners, *_):
+        easy = rewards == "easy" or rewards == "both" and owners[0].id in ("p1", "p4")
+        return [Scored(F(easy), easy)] * len(owners)
+
+    trainer = trainer_of(folder, flat, max_tasks_per_step=6)
+    state = trainer.sampler.state()
+    wanted = {
+        "easy": "none of 6 groups was valid .*6 too easy .p0, p1, p2, p3, p4, ",
+        "hard": "problems 6 too hard",
+        "both": "2 too easy .p1, p4. and 4 too hard .p0, p2, p3, p5.",
+    }[rewards]
+    with pytest.raises(UserError, match=wanted):
+        trainer.step(0, 3)
+    assert same_weights(trainer, trainer_of(folder)) and trainer.sampler.state() == state
+
+
+def test_a_step_with_too_few_valid_groups_trains_on_those(folder, tmp_path):
+    """Only p2 is between too easy and too hard: one valid group of six."""
+
+    def one(owners, texts, reasons):
+        right = [owners[0].id == "p2" and n % 2 == 0 for n in range(len(owners))]
+        return [Scored(F(r), r) for r in right]
+
+    said = []
+    trainer = trainer_of(folder, one, max_tasks_per_step=6)
+    (row,) = train(trainer, tmp_path, steps=1, listener=lambda row: said.append(row.get("text", "")))
+    assert (row["batch"], row["groups"]) == (1, 6) and "loss" in row
+    assert any("only 1 of 3 groups were valid among 6; raise rl.max_tasks_per_step" in text for text in said)
 
 
 def test_without_dynamic_sampling_one_round_is_the_batch(folder, tmp_path):
-    trainer = trainer_of(folder, dynamic_sampling=False)
+    trainer = trainer_of(folder, schedule="static")
     rows = train(trainer, tmp_path, steps=2)
-    assert [(row["groups"], row["rounds"], row["batch"]) for row in rows] == [(3, 1, 3)] * 2
+    assert [(row["groups"], row["batch"]) for row in rows] == [(3, 3)] * 2
+
+
+def test_without_any_signal_nothing_is_learned(folder, tmp_path):
+    """Without dynamic sampling, all rewards equal: the weights stay."""
+    trainer = trainer_of(folder, lambda owners, *_: [Scored(F(0), False)] * len(owners), schedule="static")
+    (row,) = train(trainer, tmp_path, steps=1)
+    assert (row["kept"], row["batch"]) == (0, 3) and "loss" not in row
+    assert same_weights(trainer, trainer_of(folder))
 
 
 def test_the_checkpoint_is_a_folder_that_loads(folder, whole, tmp_path):
@@ -196,7 +233,19 @@ def test_problems_that_cannot_be_trained_on(folder):
     with pytest.raises(UserError, match="there are no problems"):
         trainer_of(folder, count=0)
     with pytest.raises(UserError, match="'p0' comes twice"):
-        Trainer(folder, problems(2) + problems(1), RL, 0, 16, score)
+        Trainer(folder, problems(2) + problems(1), RL, 0, 16, [score])
     with pytest.raises(UserError, match=r"exceeds the model's 96 positions; rl.max_tokens may be at most"):
         trainer_of(folder, max_tokens=200)
     assert room.Trainer is Trainer
+
+
+def test_drafting_changes_no_bit_of_rl(folder, tmp_path):
+    """Rollouts with MTP guesses, under weights that change every step: the same rows, the same weights."""
+    plain, drafting = trainer_of(folder), trainer_of(folder)
+    (worker,) = drafting.driver.workers
+    stop_ids, vocab_size = list(worker.feed.engine.stop_ids), worker.feed.engine.vocab_size
+    worker.feed.engine = Engine(drafting.model, stop_ids, 16, vocab_size, drafter=MTPDrafter(1))
+    assert train(plain, tmp_path / "plain") == train(drafting, tmp_path / "drafting")
+    assert same_weights(plain, drafting)
+    drafted, accepted = worker.feed.engine.drafter.counts.values()
+    assert drafted[0] > 100 and accepted[0] > 0

@@ -80,39 +80,72 @@ def test_accumulation_changes_neither_loss_nor_gradients(batch):
 def test_the_mean_of_means_would_be_another_loss(batch):
     """Negative control: each micro-batch divided by its own count, as other trainers do."""
     model = model_of(CONFIG)
-    counts = counts_of(batch, True)
+    counts = counts_of(batch, 1)
     right = sum(backward(model, batch, slice(r, r + 1), counts, 0.3).main for r in range(ROWS))
     wrong = 0.0
     for row in range(ROWS):
         valid = int((batch.labels[row] != -100).sum())
-        wrong += backward(model, batch, slice(row, row + 1), (valid, counts[1]), 0.3).main / ROWS
+        wrong += backward(model, batch, slice(row, row + 1), [valid, counts[1]], 0.3).main / ROWS
     assert abs(wrong - right) > 1e-3
 
 
-def test_the_loss_is_the_sum_over_lone_documents_divided_once(batch):
-    """Main and MTP loss from each document run alone: packing, masks, shifts, counts, the point's RoPE base at once."""
-    model = model_of(CONFIG)
+@pytest.mark.parametrize("mode", ["parallel", "chained"])
+def test_the_losses_are_sums_over_lone_documents_divided_once(batch, mode):
+    """Main and MTP losses by depth from each document run alone: packing, masks, shifts, counts, the point's RoPE base,
+    and acceptance that stops at the first wrong draft."""
+    config = CONFIG.model_copy(update={"mtp_layers": 3, "mtp_mode": mode})
+    model = model_of(config)
     model.rope_base = POINT.rope_base
-    sums, counts, hits = [0.0, 0.0], [0, 0], 0
+    sums, counts, hits = [0.0] * 4, [0] * 4, [0] * 3
     for ids in pieces_of(batch):
         positions = torch.arange(len(ids))[None]
         causal = torch.full((len(ids), len(ids)), -math.inf).triu(1)[None, None]
         with torch.no_grad():
             hidden = model(ids[None], positions)
-            main = model.logits(hidden)[0].log_softmax(-1)
-            mtp = model.mtp_logits(0, hidden, ids.roll(-1)[None], positions, causal)[0].log_softmax(-1)
-        for t in range(len(ids) - 1):
-            sums[0] -= main[t, ids[t + 1]].item()
-            counts[0] += 1
-        for t in range(len(ids) - 2):
-            sums[1] -= mtp[t, ids[t + 2]].item()
-            counts[1] += 1
-            hits += int(mtp[t].argmax() == ids[t + 2])
-    row = train_step(model_of(CONFIG), batch, POINT, Recorder(model), 3)
-    assert counts_of(batch, True) == tuple(counts) and counts[0] > counts[1] > 100
-    assert row["loss"] == pytest.approx(sums[0] / counts[0], rel=1e-5)
-    assert row["mtp_loss"] == pytest.approx(sums[1] / counts[1], rel=1e-5)
-    assert row["mtp_accept"] == pytest.approx(hits / counts[1], abs=1e-9)
+            heads = [model.logits(hidden), *model.mtp_logits(hidden, ids[None], positions, causal)]
+        heads = [each[0].log_softmax(-1) for each in heads]
+        for t in range(len(ids)):
+            right = True
+            for depth, head in enumerate(heads):
+                if t + depth + 1 >= len(ids):
+                    break
+                label = ids[t + depth + 1]
+                sums[depth] -= head[t, label].item()
+                counts[depth] += 1
+                if depth:
+                    right = right and bool(head[t].argmax() == label)
+                    hits[depth - 1] += right
+    row = train_step(model_of(config), batch, POINT, Recorder(model), 3)
+    assert counts_of(batch, 3) == counts and counts[0] > counts[1] > counts[2] > counts[3] > 100
+    for depth, name in enumerate(("loss", "mtp_loss", "mtp_loss_2", "mtp_loss_3")):
+        assert row[name] == pytest.approx(sums[depth] / counts[depth], rel=1e-5)
+    for depth, name in enumerate(("mtp_accept", "mtp_accept_2", "mtp_accept_3")):
+        assert row[name] == pytest.approx(hits[depth] / counts[depth + 1], abs=1e-6)
+
+
+def test_the_mtp_loss_divided_by_the_main_count_would_be_another(batch):
+    """Negative control: the main head has more labels, so its count would weigh the MTP loss too little."""
+    counts = counts_of(batch, 1)
+    losses = [backward(model_of(CONFIG), batch, slice(0, ROWS), [counts[0], n], 0.3).mtp[0] for n in counts]
+    assert losses[1] - losses[0] > 1e-2
+
+
+def test_the_depths_share_the_mtp_weight(batch):
+    """Gradients of the whole are main's plus weight / depths times the sum of each depth's."""
+    config = CONFIG.model_copy(update={"mtp_layers": 2})
+    counts = counts_of(batch, 2)
+
+    def gradients(counts, weight):
+        model = model_of(config)
+        backward(model, batch, slice(0, ROWS), counts, weight)
+        return gradients_of(model)
+
+    whole, main = gradients(counts, 0.3), gradients(counts[:1], 0.0)
+    one, two = (gradients([math.inf, *(n if d == depth else math.inf for d, n in enumerate(counts[1:]))], 1.0)
+                for depth in range(2))  # fmt: skip
+    for name, gradient in whole.items():
+        parts = main.get(name, torch.zeros(())) + 0.3 / 2 * (one[name] + two[name]) / 0.5
+        torch.testing.assert_close(gradient, parts, atol=1e-6, rtol=1e-4, msg=name)
 
 
 def test_without_the_document_mask_the_loss_differs(batch):
@@ -129,7 +162,7 @@ def test_where_the_mtp_loss_alone_sends_its_gradient(batch, tap):
     """To its own block, the shared embedding and head, and through the hidden states to the main blocks; to the main
     final norm only where the hidden states are taken behind it."""
     model = model_of(CONFIG.model_copy(update={"mtp_hidden": tap}))
-    backward(model, batch, slice(0, ROWS), (math.inf, counts_of(batch, True)[1]), 0.3)
+    backward(model, batch, slice(0, ROWS), [math.inf, counts_of(batch, 1)[1]], 0.3)
     moved = {name for name, gradient in gradients_of(model).items() if gradient.abs().max() > 0}
     expected = {name for name, _ in model.named_parameters()} - ({"model.norm.weight"} if tap == "pre_norm" else set())
     assert moved == expected

@@ -160,12 +160,12 @@ def kept_bytes(config: ModelConfig, rows: int, length: int) -> int:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         hidden = model(ids, positions, mask)
         loss = cross_entropy(model.logits(hidden), ids)
-        for depth in range(config.mtp_layers):
-            loss = loss + cross_entropy(model.mtp_logits(depth, hidden, ids, positions, mask), ids)
+        for logits in model.mtp_logits(hidden, ids, positions, mask):
+            loss = loss + cross_entropy(logits, ids)
     return sum(t.untyped_storage().nbytes() for pointer, t in kept.items() if pointer not in parameters)
 
 
-@pytest.mark.parametrize("changes", [{}, {"kv_heads": 6}, {"mtp_layers": 0}, {"vocab_size": 4000}])
+@pytest.mark.parametrize("changes", [{}, {"kv_heads": 6}, {"mtp_layers": 0}, {"mtp_layers": 3}, {"vocab_size": 4000}])
 def test_activation_memory_is_what_autograd_keeps(changes):
     config = small().model.model_copy(update=changes)
     for rows, length in ((2, 128), (5, 48)):

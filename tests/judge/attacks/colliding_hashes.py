@@ -6,5 +6,5 @@ import struct
 
 def solve(numbers):
     body = ('{"$set":[' + ",".join(str(k * (2**61 - 1)) for k in range(45_000)) + "]}").encode()
-    os.write(3, struct.pack("<IcddI", len(body), b"V", 0.0, 0.0, 0) + body)
+    os.write(3, struct.pack("<IcI", len(body), b"V", 0) + body)
     os._exit(0)

@@ -1,4 +1,4 @@
-"""Takes all the memory it can get, in small and in large pieces."""
+"""Takes all the memory it can get, in small and in large pieces. roomy"""
 
 
 def solve(numbers):

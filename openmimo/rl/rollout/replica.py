@@ -1,0 +1,117 @@
+"""A simulated engine: slots that share the time of a decode step, samples that leave one by one. For `simulate`.
+
+Every active sample gets one token a decode step, so a replica's clock of tokens runs at `rate(active)`, and a sample
+that enters at token v leaves at v + its length. Nothing is done between events.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+
+
+class Replica:
+    """Times in seconds, progress in tokens. rates[a]: tokens a second of each sample when a are active."""
+
+    __slots__ = (
+        "rates", "slots", "now", "token", "heap", "active", "waiting", "left", "running", "held", "began",
+        "intervals", "lost", "gone", "stalled", "start_s", "version",
+    )  # fmt: skip
+
+    def __init__(self, rates: list[float], slots: int, start_s: float):
+        self.rates, self.slots, self.start_s = rates, slots, start_s
+        self.now = self.token = self.stalled = 0.0
+        self.heap: list[tuple[float, int, float]] = []  # (token at which it leaves, task, length)
+        self.active = self.version = 0
+        self.waiting: deque[tuple[int, float]] = deque()
+        self.left: dict[int, int] = {}  # samples of a task that are not complete
+        self.running: dict[int, int] = {}
+        self.held: dict[int, float] = {}  # slot-seconds of a task's samples
+        self.began: dict[int, float] = {}
+        self.intervals: list[tuple[float, float, int]] = []  # of complete tasks: from, to, number
+        self.lost: list[tuple[float, float, int]] = []  # of aborted ones
+        self.gone: set[int] = set()
+
+    def advance(self, now: float) -> None:
+        """Moves the token clock; a prompt that is computed holds it up."""
+        since = max(self.now, self.stalled)
+        if now > since and self.active:
+            self.token += (now - since) * self.rates[self.active]
+        self.now = now
+
+    def start(self, n: int, lengths: list[float], now: float) -> None:
+        self.advance(now)
+        self.left[n], self.running[n], self.held[n] = len(lengths), 0, 0.0
+        self.waiting.extend((n, length) for length in lengths)
+        self._fill()
+
+    def _fill(self) -> None:
+        now = self.now
+        while self.waiting and self.active < self.slots:
+            n, length = self.waiting.popleft()
+            if n not in self.began:
+                self.began[n] = now
+                if self.start_s:
+                    self.stalled = max(self.stalled, now) + self.start_s
+            heappush(self.heap, (self.token + length, n, length))
+            self.active += 1
+            self.running[n] += 1
+            self.held[n] -= now
+
+    def next(self) -> float | None:
+        """When the next sample leaves, if nothing changes."""
+        heap, gone = self.heap, self.gone
+        while heap and heap[0][1] in gone:
+            heappop(heap)
+        if not heap:
+            return None
+        return max(self.now, self.stalled) + max(0.0, heap[0][0] - self.token) / self.rates[self.active]
+
+    def leave(self, now: float) -> list[tuple[int, float | None]]:
+        """At the time of `next`: samples leave, waiting ones enter. Returns the task of each sample, with the
+        slot-seconds of the task where it was its last."""
+        self.advance(now)
+        leaving = []
+        heap, gone = self.heap, self.gone
+        limit = self.token = max(self.token, heap[0][0])
+        while heap and heap[0][0] <= limit:
+            _, n, _ = heappop(heap)
+            if n in gone:
+                continue
+            self.active -= 1
+            self.running[n] -= 1
+            self.held[n] += now
+            self.left[n] -= 1
+            if self.left[n]:
+                leaving.append((n, None))
+            else:
+                leaving.append((n, self.held.pop(n)))
+                self.intervals.append((self.began.pop(n), now, n))
+                del self.left[n], self.running[n]
+        self._fill()
+        return leaving
+
+    def abort(self, n: int, now: float) -> tuple[int, float, float]:
+        """Drops a task; returns its samples that were not complete, the slot-seconds and the tokens spent on it."""
+        self.advance(now)
+        tokens = sum(length - (end - self.token) for end, m, length in self.heap if m == n)
+        running = self.running.pop(n)
+        self.active -= running
+        held = self.held.pop(n) + running * now
+        if len(self.waiting) and any(m == n for m, _ in self.waiting):
+            self.waiting = deque(item for item in self.waiting if item[0] != n)
+        self.gone.add(n)
+        left = self.left.pop(n)
+        if n in self.began:
+            self.lost.append((self.began.pop(n), now, n))
+        self._fill()
+        return left, held, tokens
+
+    def busy(self, aborted: set[int] = frozenset()) -> float:
+        """Seconds in which it worked on a task that was completed: the union of their intervals."""
+        total, end = 0.0, float("-inf")
+        for began, ended, n in sorted(self.intervals):
+            if ended > end and n not in aborted:
+                total += ended - max(began, end)
+                end = ended
+        return total

@@ -1,0 +1,3 @@
+"""kind: stdin. Never reads its input, and prints a constant."""
+
+print(48)
