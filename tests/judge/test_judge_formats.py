@@ -256,6 +256,7 @@ def test_mbpp_golden_solutions(judge, tmp_path):
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(3600)
 def test_all_mbpp_golden_solutions(judge):
     mbpp_rows()
     problems = read_problems(MBPP, judge)

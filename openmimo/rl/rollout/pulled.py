@@ -9,6 +9,7 @@ import os
 import queue
 import threading
 import time
+from abc import ABC, abstractmethod
 from multiprocessing.connection import Connection
 
 import torch
@@ -20,7 +21,7 @@ from openmimo.rl.rollout.workers import WorkerLost
 Round = tuple[int, list[int], list[Done], list]  # version, task of each sample complete, tasks complete, decode steps
 
 
-class Pulled:
+class Pulled(ABC):
     """hang_s: seconds without an answer, while it has tasks, after which it counts as lost."""
 
     def __init__(self, slots: int, hang_s: float = 60.0):
@@ -58,13 +59,13 @@ class Pulled:
             if found is None:
                 return
 
+    @abstractmethod
     def round(self) -> Round:
         """What came of a short while of work; blocks no longer than about a second. Raises WorkerLost."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send(self, what: str, *values) -> None:
         """`weights` (state, version), `start` (n, requests) or `abort` (n). Raises WorkerLost."""
-        raise NotImplementedError
 
     def update(self, state: dict[str, torch.Tensor], version: int) -> None:
         """New weights; whatever it still did is dropped."""
@@ -108,9 +109,9 @@ class Pulled:
         if self.weights:
             self.send("weights", *self.weights)
 
+    @abstractmethod
     def begin(self) -> None:
         """A new engine in the place of a lost one."""
-        raise NotImplementedError
 
     def close(self) -> None:
         self.over = True
