@@ -141,6 +141,8 @@ class Case:
     def _is_near(self, outcome: Outcome, peak: float = 0.0) -> bool:
         """Whether it used between half and twice of a limit. peak: of the process before; it counts if it rose."""
         limits = self.problem.limits
+        if outcome.cpu_s < limits.cpu_s / 2 and outcome.wall_s < limits.wall_s / 2 and outcome.memory_mb <= peak:
+            return False
         used = [outcome.cpu_s / limits.cpu_s, outcome.wall_s / limits.wall_s]
         if outcome.memory_mb > peak:
             used.append(outcome.memory_mb / limits.memory_mb)

@@ -62,7 +62,7 @@ def test_mutants_are_rejected(judge):
 @pytest.mark.proof
 @pytest.mark.timeout(3600)
 def test_all_mutants_are_rejected(judge):
-    pairs = wrong_programs(judge, None, 4, None)
+    pairs = wrong_programs(judge, None, 6, None)
     print(f"{len(pairs)} mutants")
     assert len(pairs) >= 1000
     assert accepted(judge, pairs) == []
