@@ -18,7 +18,7 @@ def ours(job):
     from openmimo.infer.engine import Engine, Request, generate
     from openmimo.model.hub import load_checkpoint
 
-    engine = Engine(load_checkpoint(job["checkpoint"], mtp_layers=0), [])
+    engine = Engine(load_checkpoint(job["checkpoint"], mtp_layers=0), [], consume=True)
 
     def run(number):
         requests = [

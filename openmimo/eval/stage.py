@@ -43,7 +43,7 @@ def evaluate(
                 f"eval: problem {problem.id!r}: tags.difficulty {level!r} is not a whole number; correct it"
             )
     tokenizer = Tokenizer.load(source)
-    engine = Engine(load_checkpoint(source), [tokenizer.eos_id], slots, tokenizer.vocab_size)
+    engine = Engine(load_checkpoint(source), [tokenizer.eos_id], slots, tokenizer.vocab_size, consume=True)
     requests = [
         [Request(tuple(tokenizer.encode_chat(p.messages)), settings.max_tokens, ("eval", p.id, sample),
                  settings.temperature, settings.top_p, seed) for sample in range(settings.samples)]

@@ -10,8 +10,8 @@ Shapes: N tokens of the step, H heads, K key-value heads, G = H / K, E head_dim,
 from __future__ import annotations
 
 import math
+import mmap
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,11 +23,14 @@ SPAN = 128  # longer sums are split by the matrix library where it likes; up to 
 
 
 def zeros(shape: tuple[int, ...], dtype: torch.dtype, device) -> Tensor:
-    """torch.zeros, but on the CPU its pages take no memory before something is written to them."""
+    """torch.zeros, but on the CPU its pages take no memory before something is written to them: small pages, since of
+    large ones (numpy asks for them) the first request would touch all."""
     if torch.device(device).type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
-    count = math.prod(shape) * torch.empty(0, dtype=dtype).element_size()
-    return torch.from_numpy(np.zeros(count, dtype=np.uint8)).view(dtype).view(shape)
+    pages = mmap.mmap(-1, math.prod(shape) * dtype.itemsize)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(pages, dtype=dtype).view(shape)
 
 
 class PagedCache:

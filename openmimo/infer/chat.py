@@ -15,7 +15,9 @@ from openmimo.model.tokenizer import Tokenizer
 def chat(checkpoint: Path, ask: str | None, temperature: float, max_tokens: int, seed: int, console: Console) -> None:
     """One answer with `ask`, else questions until an empty line or Ctrl-D. Every question stands alone."""
     tokenizer = Tokenizer.load(checkpoint)
-    engine = Engine(load_checkpoint(checkpoint), [tokenizer.eos_id], slots=1, vocab_size=tokenizer.vocab_size)
+    engine = Engine(
+        load_checkpoint(checkpoint), [tokenizer.eos_id], slots=1, vocab_size=tokenizer.vocab_size, consume=True
+    )
     if ask is not None:
         answer(engine, tokenizer, ask, temperature, max_tokens, seed, console)
         return

@@ -59,7 +59,8 @@ class Drafter(Protocol):
 
 class Engine:
     """slots: sequences in one step; tokens: positions that the cache holds (default: 256 MB, at least one request's);
-    budget: tokens computed in one step; decode: token ids -> text, needed for stop strings; drafter: see Drafter."""
+    budget: tokens computed in one step; decode: token ids -> text, needed for stop strings; drafter: see Drafter;
+    consume: the model is left without weights, so that they are in memory once."""
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class Engine:
         prefix_cache: bool = True,
         decode: Callable[[list[int]], str] | None = None,
         drafter: Drafter | None = None,
+        consume: bool = False,
     ):
         weight, config = model.lm_head.weight, model.config
         self.config, self.device = config, weight.device
@@ -86,7 +88,12 @@ class Engine:
         self.layout = Layout.of(config, BLOCK, self.device)
         self.cache = PagedCache(config, layers, self.pool.count, BLOCK, weight.dtype, self.device)
         self.packed = PackedModel(config, model.rope_base, weight.dtype, self.device)
-        self.packed.load(model.state_dict())
+        state = model.state_dict()
+        if consume:
+            for parameter in model.parameters():
+                parameter.data = torch.empty(0)
+            del weight
+        self.packed.load(state, consume)
         self.model = self.packed.model
         self.rope = (torch.empty(0), torch.empty(0))
         self.version, self.next_id = 0, 0

@@ -24,7 +24,7 @@ def load_engine(checkpoint: Path, slots: int, mtp: int = 0) -> tuple[Engine, Tok
     vocabulary = model.config.vocab_size if tokenizer is None else tokenizer.vocab_size
     engine = Engine(
         model, end_ids(checkpoint, tokenizer), slots, min(vocabulary, model.config.vocab_size),
-        decode=None if tokenizer is None else tokenizer.decode, drafter=MTPDrafter(mtp) if mtp else None,
+        decode=None if tokenizer is None else tokenizer.decode, drafter=MTPDrafter(mtp) if mtp else None, consume=True,
     )  # fmt: skip
     return engine, tokenizer
 

@@ -42,17 +42,24 @@ class PackedLinear:
         self.inputs = shapes[0][1]
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Reads the parts from a state dict; tensors of a layout of its own are made anew, others written over."""
-        plain = self.weight
-        if plain is None or self.prepacked:
-            plain = torch.zeros(self.shape, dtype=self.dtype, device=self.device)
-        for part, place in zip(self.parts, self.places, strict=True):
-            plain[: self.inputs, place].copy_(state[part + ".weight"].t())
+        """Reads the parts from a state dict; weights in oneDNN's layout are made anew, others written over."""
+        weights = [state[part + ".weight"] for part in self.parts]
+        if self.prepacked:  # from (outputs, inputs)
+            plain = weights[0]
+            if plain.shape != self.shape[::-1] or plain.dtype != self.dtype:
+                plain = torch.zeros(self.shape[::-1], dtype=self.dtype, device=self.device)
+                for weight, place in zip(weights, self.places, strict=True):
+                    plain[place, : self.inputs].copy_(weight)
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(plain.contiguous(), 64)
+        else:
+            if self.weight is None:
+                self.weight = torch.zeros(self.shape, dtype=self.dtype, device=self.device)
+            for weight, place in zip(weights, self.places, strict=True):
+                self.weight[: self.inputs, place].copy_(weight.t())
         if self.bias_of:
             self.bias = torch.zeros(self.shape[1], dtype=self.dtype, device=self.device)
             for part, place in zip(self.parts, self.places, strict=True):
                 self.bias[place].copy_(state[part + ".bias"])
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(plain.t().contiguous(), 64) if self.prepacked else plain
 
     def __call__(self, x: Tensor) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])
@@ -96,10 +103,15 @@ class PackedModel:
         setattr(owner, attribute, packed)
         self.linears.append(packed)
 
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Copies weights in; what held them may change or go afterwards."""
+    def load(self, state: dict[str, Tensor], consume: bool = False) -> None:
+        """Copies weights in; what held them may change or go afterwards. consume: takes each out of `state`."""
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
-                parameter.copy_(state[name])
+                if consume and state[name].dtype == parameter.dtype and state[name].device == parameter.device:
+                    parameter.data = state.pop(name)
+                else:
+                    parameter.copy_(state[name])
             for linear in self.linears:
                 linear.load(state)
+                for part in linear.parts if consume else ():
+                    del state[part + ".weight"]

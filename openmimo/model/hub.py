@@ -282,11 +282,10 @@ def _check_names(folder: Path, config: ModelConfig, found: dict, drop_mtp: bool)
 def _read_tensors(files: dict[str, Path], dtype: torch.dtype | None) -> dict[str, Tensor]:
     """Name -> tensor in memory of its own (aligned, not the mapped file), cast to `dtype` unless it is None."""
     state = {}
-    for path in dict.fromkeys(files.values()):
-        with _open(path) as file:
-            for name in (n for n, p in files.items() if p == path):
-                tensor = file.get_tensor(name)
-                state[name] = tensor.to(dtype or tensor.dtype, copy=True)
+    for name, path in files.items():
+        with _open(path) as file:  # anew for each: an open file's pages count as memory once they were read
+            tensor = file.get_tensor(name)
+            state[name] = tensor.to(dtype or tensor.dtype, copy=True)
     return state
 
 

@@ -70,7 +70,9 @@ def golden_passes(problems: list[Problem], judge: Judge | None) -> tuple[list[Pr
 def roll(source: Path, name: str, problems: list[Problem], count: int, recipe, score, log: Log) -> list[Rollout]:
     """`count` responses of a model to each problem, scored, as Rollout rows."""
     tokenizer = Tokenizer.load(source)
-    engine = Engine(load_checkpoint(source), [tokenizer.eos_id], recipe.engine.slots, tokenizer.vocab_size)
+    engine = Engine(
+        load_checkpoint(source), [tokenizer.eos_id], recipe.engine.slots, tokenizer.vocab_size, consume=True
+    )
     rows: list[Rollout] = []
     for start in range(0, len(problems), 64):
         some = problems[start : start + 64]
