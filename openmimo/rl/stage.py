@@ -57,6 +57,8 @@ def train(
             scorers.append(
                 partial(score_responses, judge=judges[-1], math_judge=maths, reward_kind=kind, difficulty=difficulty)
             )
+        if rungs := sorted({judge.rung for judge in judges if hasattr(judge, "rung")}):
+            log.say(f"programs are judged on rung {', '.join(rungs)}")
         trainer = stack.enter_context(closing(Trainer(source, problems, rl, seed, slots, scorers, folder)))
         trainer.train(steps, checkpointer, log)
         if again := sum(getattr(judge, "again", 0) for judge in judges):

@@ -1,6 +1,6 @@
 """Engines that are asked for their work over a network: a thread a worker pulls, a pipe wakes the driver.
 
-A subclass says how one round is pulled; see `on_ray`, `on_vllm`. What the driver sees is a `workers.Process`.
+A subclass says how one round is pulled; see `on_ray`, `on_vllm`.
 """
 
 from __future__ import annotations
@@ -9,27 +9,21 @@ import os
 import queue
 import threading
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from multiprocessing.connection import Connection
-
-import torch
 
 from openmimo.infer.engine import Request
 from openmimo.rl.rollout.feed import Done
-from openmimo.rl.rollout.workers import WorkerLost
+from openmimo.rl.rollout.workers import Remote, WorkerLost
 
 Round = tuple[int, list[int], list[Done], list]  # version, task of each sample complete, tasks complete, decode steps
 
 
-class Pulled(ABC):
-    """hang_s: seconds without an answer, while it has tasks, after which it counts as lost."""
+class Pulled(Remote):
+    """An engine that answers when it is asked."""
 
     def __init__(self, slots: int, hang_s: float = 60.0):
-        self.slots, self.hang_s = slots, hang_s
-        self.left: dict[int, int] = {}  # as in workers.Local
-        self.steps: list = []
-        self.weights: tuple | None = None
-        self.heard = time.monotonic()
+        super().__init__(slots, hang_s)
         self.inbox: queue.SimpleQueue[Round | None] = queue.SimpleQueue()  # None: lost
         self.wake, self.over = threading.Event(), False
         read, self.ring = os.pipe()
@@ -63,22 +57,9 @@ class Pulled(ABC):
     def round(self) -> Round:
         """What came of a short while of work; blocks no longer than about a second. Raises WorkerLost."""
 
-    @abstractmethod
-    def send(self, what: str, *values) -> None:
-        """`weights` (state, version), `start` (n, requests) or `abort` (n). Raises WorkerLost."""
-
-    def update(self, state: dict[str, torch.Tensor], version: int) -> None:
-        """New weights; whatever it still did is dropped."""
-        self.weights = ({name: value.detach().clone() for name, value in state.items()}, version)
-        self.send("weights", *self.weights)
-
     def start(self, n: int, requests: list[Request]) -> None:
-        self.heard = time.monotonic()
-        self.send("start", n, requests)
+        super().start(n, requests)
         self.wake.set()
-
-    def abort(self, n: int) -> None:
-        self.send("abort", n)
 
     def receive(self) -> tuple[list[int], list[Done]]:
         """As `Feed.work`. Raises WorkerLost when the engine is gone, or silent for too long."""
@@ -94,13 +75,8 @@ class Pulled(ABC):
             self.steps += steps
             if self.weights and version == self.weights[1]:  # else of a step that is over
                 partly, done = partly + some, done + whole
-        if self.left and time.monotonic() - self.heard > self.hang_s:
-            raise WorkerLost
+        self.check_silence()
         return partly, done
-
-    def take_steps(self) -> list:
-        steps, self.steps = self.steps, []
-        return steps
 
     def restart(self) -> None:
         """The engine anew, with the same weights and no tasks."""

@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from multiprocessing.connection import Connection
 
 import torch
@@ -62,16 +63,52 @@ class Local:
         self.feed.clear()
 
 
-class Process:
-    """An engine in a process of its own, of one thread. `connection` is ready when `receive` has something."""
+class Remote(ABC):
+    """What the driver keeps of an engine elsewhere. hang_s: seconds of silence, while it has tasks, after which it counts
+    as lost. `connection` is ready when `receive` has something."""
 
-    def __init__(self, model: Transformer, stop_ids: list[int], slots: int, vocab_size: int, hang_s: float = 60.0):
-        """hang_s: seconds of silence, while it has tasks, after which it counts as lost."""
-        self.made_of = (model.config, stop_ids, slots, vocab_size)
+    connection: Connection
+
+    def __init__(self, slots: int, hang_s: float):
         self.slots, self.hang_s = slots, hang_s
         self.left: dict[int, int] = {}  # as in Local
         self.steps: list = []
         self.weights: tuple | None = None
+        self.heard = time.monotonic()
+
+    @abstractmethod
+    def send(self, what: str, *values) -> None:
+        """`weights` (state, version), `start` (n, requests) or `abort` (n). Raises WorkerLost."""
+
+    def update(self, state: dict[str, torch.Tensor], version: int) -> None:
+        """New weights; whatever it still did is dropped."""
+        self.weights = ({name: value.detach().clone() for name, value in state.items()}, version)
+        self.send("weights", *self.weights)
+
+    def start(self, n: int, requests: list[Request]) -> None:
+        if self.left.keys() <= {n}:  # it had nothing to say while it had nothing to do
+            self.heard = max(self.heard, time.monotonic())
+        self.send("start", n, requests)
+
+    def abort(self, n: int) -> None:
+        self.send("abort", n)
+
+    def check_silence(self) -> None:
+        """Raises WorkerLost where it has tasks and was silent for too long."""
+        if self.left and time.monotonic() - self.heard > self.hang_s:
+            raise WorkerLost
+
+    def take_steps(self) -> list:
+        steps, self.steps = self.steps, []
+        return steps
+
+
+class Process(Remote):
+    """An engine in a process of its own, of one thread."""
+
+    def __init__(self, model: Transformer, stop_ids: list[int], slots: int, vocab_size: int, hang_s: float = 60.0):
+        super().__init__(slots, hang_s)
+        self.made_of = (model.config, stop_ids, slots, vocab_size)
         self._begin()
 
     def _begin(self) -> None:
@@ -84,28 +121,15 @@ class Process:
             ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", max(1, int(self.hang_s)), 0))
         self.connection = Connection(ours.detach())
         self.heard = time.monotonic() + LOADING_S
-        self._send(("engine", *self.made_of))
+        self.send("engine", *self.made_of)
         if self.weights:
-            self._send(("weights", *self.weights))
+            self.send("weights", *self.weights)
 
-    def _send(self, message: tuple) -> None:
+    def send(self, what: str, *values) -> None:
         try:
-            self.connection.send_bytes(pickle.dumps(message))  # `send` would share tensors by file descriptors
+            self.connection.send_bytes(pickle.dumps((what, *values)))  # `send` would share tensors by file descriptors
         except OSError:
             raise WorkerLost from None
-
-    def update(self, state: dict[str, torch.Tensor], version: int) -> None:
-        """New weights; whatever it still did is dropped."""
-        self.weights = ({name: value.detach().clone() for name, value in state.items()}, version)
-        self._send(("weights", *self.weights))
-
-    def start(self, n: int, requests: list[Request]) -> None:
-        if self.left.keys() <= {n}:  # it had nothing to say while it had nothing to do
-            self.heard = max(self.heard, time.monotonic())
-        self._send(("start", n, requests))
-
-    def abort(self, n: int) -> None:
-        self._send(("abort", n))
 
     def receive(self) -> tuple[list[int], list[Done]]:
         """As `Feed.work`. Raises WorkerLost when the process is gone, or silent for too long."""
@@ -121,13 +145,8 @@ class Process:
                     self.steps += value
         except (OSError, EOFError):
             raise WorkerLost from None
-        if self.left and time.monotonic() - self.heard > self.hang_s:
-            raise WorkerLost
+        self.check_silence()
         return partly, done
-
-    def take_steps(self) -> list:
-        steps, self.steps = self.steps, []
-        return steps
 
     def restart(self) -> None:
         """A new process in the place of a lost one, with the same weights and no tasks."""
