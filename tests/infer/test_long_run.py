@@ -6,7 +6,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from miniature import VOCABULARY, model_of
+from miniature import CONFIG, VOCABULARY, model_of
 
 from openmimo.infer.engine import Engine, Request
 
@@ -27,7 +27,7 @@ def requests_of(count: int) -> list[Request]:
     requests = []
     for n in range(count):
         prompt = stems[n % 5][: int(rng.integers(0, 36))] + tuple(rng.integers(0, VOCABULARY, 1 + n % 3).tolist())
-        limit = int(60 * rng.random() ** 3) + 1
+        limit = min(int(60 * rng.random() ** 3) + 1, CONFIG.max_length - len(prompt))
         requests.append(Request(prompt, limit, ("long", n), seed=n % 2, stream=n % 6 == 0, **how[n % 4]))
     return requests
 
