@@ -1,4 +1,4 @@
-"""The verbs that have verbs of their own: `openmimo rl`, `openmimo mtp`, `openmimo judge`. As lazy as the others."""
+"""The verbs that have verbs of their own: `openmimo data`, `rl`, `mtp`, `judge`. As lazy as the others."""
 
 from __future__ import annotations
 
@@ -11,12 +11,28 @@ import typer
 from openmimo.errors import UserError
 from openmimo.options import Out, Overrides, Source, console
 
+data_app = typer.Typer(no_args_is_help=True, help="Data: from crawled pages to clean, deduplicated, tagged documents.")
 rl_app = typer.Typer(invoke_without_command=True)
 mtp_app = typer.Typer(no_args_is_help=True, help="Multi-token prediction: more layers to draft with.")
 Unsafe = Annotated[
     bool, typer.Option("--unsafe", help="Limits alone, where nothing better is offered: programs can read your files")
 ]
 judge_app = typer.Typer(no_args_is_help=True, help="Judge programs and math answers; a verdict for every test.")
+
+
+@data_app.command("run")
+def data_run(
+    pipeline: Annotated[Path, typer.Argument(help="A pipeline in TOML, see docs/data.md", show_default=False)],
+    workers: Annotated[Optional[int], typer.Option(min=1, help="Tasks at a time [default: run.workers]")] = None,  # noqa: UP045
+):
+    """Carry out a pipeline over files: extract, deduplicate, tag, filter, pack. Goes on where it stopped."""
+    from openmimo.data.pipeline.run import run_pipeline
+    from openmimo.data.pipeline.settings import load_pipeline
+
+    loaded = load_pipeline(pipeline)
+    if workers:
+        loaded = loaded.model_copy(update={"run": loaded.run.model_copy(update={"workers": workers})})
+    run_pipeline(loaded, console())
 
 
 @rl_app.callback()

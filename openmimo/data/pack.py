@@ -60,6 +60,26 @@ class TokenStore:
         np.save(folder / f"{name}.docs.npy", docs)
         return len(ids)
 
+    @staticmethod
+    def merge(folder: Path, name: str, parts: list[Path]) -> int:
+        """Writes one source from the stores in `parts`, one after the other, without holding it in memory."""
+        folder.mkdir(parents=True, exist_ok=True)
+        docs, total = [], 0
+        for part in parts:
+            own = np.load(part / f"{name}.docs.npy")
+            docs.append(own[:-1] + [total, 0])
+            total += int(own[-1][0])
+        docs.append(np.array([[total, 0]]))
+        target = folder / f"{name}.ids.npy.part"
+        out = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint32, shape=(total,))
+        for part, own in zip(parts, docs, strict=False):
+            ids = np.load(part / f"{name}.ids.npy", mmap_mode="r")
+            out[own[0][0] : own[0][0] + len(ids)] = ids
+        out.flush()
+        np.save(folder / f"{name}.docs.npy", np.concatenate(docs))
+        target.rename(folder / f"{name}.ids.npy")
+        return total
+
     def tokens(self, name: str) -> int:
         return len(self.ids[name])
 
