@@ -35,6 +35,17 @@ def data_run(
     run_pipeline(loaded, console())
 
 
+@data_app.command("ledger")
+def data_ledger(
+    folder: Annotated[Path, typer.Argument(help="A run's folder, for example runs/tiny", show_default=False)],
+    tokens: Annotated[Optional[float], typer.Option(min=0, help="Tokens seen [default: all]")] = None,  # noqa: UP045
+):
+    """Show what a run's pre-training has consumed of each source, at any point: tokens, shares, epochs."""
+    from openmimo.train.ledger import print_ledger
+
+    print_ledger(folder, tokens, console())
+
+
 @rl_app.callback()
 def rl(
     context: typer.Context,

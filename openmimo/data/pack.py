@@ -98,7 +98,8 @@ def _arrays(documents: list[tuple[list[int], int]]) -> tuple[np.ndarray, np.ndar
 
 
 class PackedBatches:
-    """Draws documents by the mix and packs them; `state` and `restore` make it resumable; `ledger` counts tokens."""
+    """Draws documents by the mix and packs them; `state` and `restore` make it resumable; `ledger` counts the tokens
+    drawn in each stage, `consumed` says what is in the batches so far."""
 
     def __init__(self, store: TokenStore, seed: int):
         self.store, self.seed = store, seed
@@ -113,8 +114,29 @@ class PackedBatches:
     def restore(self, state: dict) -> None:
         self.cursor, self.carry, self.ledger = state["cursor"], state["carry"], state["ledger"]
 
+    def drawn(self, name: str) -> int:
+        """Tokens of a source drawn so far: where its cursor stands says it."""
+        epoch, place, offset = self.cursor[name]
+        starts = self.store.docs[name][:, 0]
+        this_epoch = np.diff(starts)[self._order(name, epoch)[:place]].sum() if len(starts) > 1 else 0
+        return int(epoch * self.store.tokens(name) + this_epoch + offset)
+
+    def consumed(self) -> dict[str, dict[str, float]]:
+        """Source -> tokens in the batches so far (drawn, and not waiting), size of the source, epochs. A function of the
+        sampler's state alone: nothing is counted along the way."""
+        found = {}
+        for name in self.store.ids:
+            tokens = self.drawn(name) - sum(end - begin for n, _, begin, end in self.carry if n == name)
+            size = self.store.tokens(name)
+            found[name] = {"tokens": tokens, "size": size, "epochs": tokens / size if size else 0.0}
+        return found
+
     def next(self, rows: int, length: int, mix: dict[str, float], stage: str) -> Batch:
         """The next batch: best-fit packing of the documents drawn."""
+        return self._fill(self.place(rows, length, mix, stage), rows, length)
+
+    def place(self, rows: int, length: int, mix: dict[str, float], stage: str) -> list[list]:
+        """What the rows of the next batch hold, as pieces [source, document, begin, end], without reading a token."""
         counts = self.ledger.setdefault(stage, dict.fromkeys(mix, 0))
         free, placed, waiting = [length] * rows, [[] for _ in range(rows)], []
         pieces = (
@@ -134,7 +156,7 @@ class PackedBatches:
             free[row] -= size
             placed[row].append(piece)
         self.carry = waiting + queue
-        return self._fill(placed, rows, length)
+        return placed
 
     def _draw(self, mix: dict[str, float], counts: dict[str, int], length: int) -> list:
         """One piece (at most `length` tokens) of the source that lags most behind its share."""
