@@ -35,6 +35,27 @@ def data_run(
     run_pipeline(loaded, console())
 
 
+@data_app.command("step")
+def data_step(
+    name: Annotated[
+        str, typer.Argument(help="extract, url-dedup, exact-dedup, near-dedup, tag, decontaminate, filter, pack")
+    ],
+    files: Annotated[list[str], typer.Argument(help="JSONL, Parquet, WARC; .gz, .zst; any fsspec path; * and **")],
+    out: Annotated[str, typer.Option("--out", help="The folder to write")],
+    settings: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", help="A key of the step or of [input]: --set threshold=0.9 (repeatable)"),
+    ] = None,
+    format: Annotated[str, typer.Option(help="jsonl, jsonl.gz, jsonl.zst or parquet")] = "jsonl.zst",
+    workers: Annotated[int, typer.Option(min=1)] = 1,
+):
+    """Carry out one step over files: a pipeline of one."""
+    from openmimo.data.pipeline.run import run_pipeline
+    from openmimo.data.pipeline.settings import pipeline_of_one
+
+    run_pipeline(pipeline_of_one(name, files, out, settings or [], format, workers), console())
+
+
 @data_app.command("ledger")
 def data_ledger(
     folder: Annotated[Path, typer.Argument(help="A run's folder, for example runs/tiny", show_default=False)],

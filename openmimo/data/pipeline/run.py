@@ -6,12 +6,15 @@ unbroken run's byte for byte. At the end `counts.json` says what every step kept
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import os
 import shutil
+import signal
 import sys
 import threading
+import time
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,11 +93,14 @@ def _execute(phases: list, pipeline: Pipeline, work: Path, progress: Progress, c
         executor.depends = None
         with _watched(phase, stage, progress) as seconds, _errors_to(work / "executor.log"):
             try:
+                _executing.now = True
                 executor.run()
             except UserError:
                 raise
             except Exception as error:
                 raise UserError(_reason(error, phase)) from error
+            finally:
+                _executing.now = False
         if executor.get_incomplete_ranks():
             raise UserError(f"{phase.title}: some tasks failed; their logs are in {phase.folder}/log/logs")
         progress.end(stage, seconds())
@@ -127,11 +133,22 @@ def _reason(error: Exception, phase) -> str:
     return f"{phase.title}: {type(error).__name__}: {str(error)[:300]}; the tasks' logs are in {phase.folder}/log/logs"
 
 
+_executing = threading.local()
+
+
+def _die_with_parent() -> None:
+    """In a forked child: what an executor forks (its manager) must not outlive a run that is killed."""
+    if getattr(_executing, "now", False) and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        _executing.now = False
+
+
+os.register_at_fork(after_in_child=_die_with_parent)
+
+
 @contextmanager
 def _watched(phase, stage: Stage, progress: Progress):
     """Shows how many of the phase's tasks are done, and how many documents have been read."""
-    import time
-
     began, stop = time.monotonic(), threading.Event()
 
     def watch():

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from openmimo.errors import UserError
-from openmimo.recipe import explain
+from openmimo.recipe import apply_override, explain
 from openmimo.sections import Section
 
 
@@ -150,6 +150,22 @@ def parse_pipeline(data: dict[str, Any], where: str) -> Pipeline:
         return Pipeline(**{**data, "steps": steps})
     except ValidationError as error:
         raise UserError(f"{where}: " + "; ".join(explain(e, Pipeline) for e in error.errors())) from None
+
+
+def pipeline_of_one(name: str, files: list[str], out: str, settings: list[str], format: str, workers: int) -> Pipeline:
+    """A pipeline of one step, from `key=value` settings of the step or of [input]."""
+    values: dict[str, Any] = {}
+    for setting in settings:
+        apply_override(values, setting)
+    inputs = {key: values.pop(key) for key in list(values) if key in Input.model_fields and key not in _fields(name)}
+    data = {"input": {"files": files, **inputs}, "steps": [{"name": name, **values}]}
+    return parse_pipeline(
+        data | {"output": {"folder": out, "format": format}, "run": {"workers": workers}}, "data step"
+    )
+
+
+def _fields(name: str) -> dict[str, Any]:
+    return STEPS[name].model_fields if name in STEPS else {}
 
 
 def _step(data: dict[str, Any], where: str) -> Step:
