@@ -56,6 +56,20 @@ def data_step(
     run_pipeline(pipeline_of_one(name, files, out, settings or [], format, workers), console())
 
 
+@data_app.command("mix")
+def data_mix(
+    shards: Annotated[Path, typer.Argument(help="A folder of token shards: of `pack`, or runs/NAME/tokens/shards")],
+    tokens: Annotated[float, typer.Option(min=1, help="Tokens of the stage")],
+    weight: Annotated[Optional[list[str]], typer.Option(help="SOURCE=FACTOR on its natural share (repeatable)")] = None,  # noqa: UP045
+    raise_: Annotated[Optional[list[str]], typer.Option("--raise", help="ONE,TWO=SHARE of them together")] = None,  # noqa: UP045
+    add: Annotated[Optional[list[str]], typer.Option(help="SOURCE=SHARE of all tokens")] = None,  # noqa: UP045
+):
+    """Plan a stage's mix from the sources' sizes: shares, tokens, epochs, and the line for a recipe."""
+    from openmimo.data.mix import print_mix
+
+    print_mix(shards, tokens, weight or [], raise_ or [], add or [], console())
+
+
 @data_app.command("ledger")
 def data_ledger(
     folder: Annotated[Path, typer.Argument(help="A run's folder, for example runs/tiny", show_default=False)],

@@ -6,7 +6,8 @@
 A document is its number over all sketches in turn. Two documents that share a key are candidates; a candidate pair of the
 near sketches is joined only if the Jaccard similarity of its sets of n-grams, counted and not estimated, reaches the
 threshold. Clusters are closed under union. So the clusters are a function of the set of documents: not of their order,
-their spread over sketches, or who joined which keys. In memory are 8 bytes a document and one range of keys.
+their spread over sketches, or who joined which keys. In memory are about 100 bytes a document and one
+range of keys.
 """
 
 from __future__ import annotations

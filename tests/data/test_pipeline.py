@@ -301,6 +301,16 @@ def test_wrong_input_is_one_line_and_nothing_half_written(tmp_path, name, conten
     assert not list((tmp_path / "out").glob("documents/*")) and not (tmp_path / "out" / "counts.json").exists()
 
 
+def test_empty_files_and_nothing_left(tmp_path):
+    write_file(f"{tmp_path}/in/0.jsonl.gz", [])
+    write_file(f"{tmp_path}/in/1.jsonl.gz", [Document("1", "", "", "Not much.", "s", {})])
+    names = ("extract", "url-dedup", "exact-dedup", "near-dedup", "tag")
+    steps = [*({"name": name} for name in names), {"name": "filter", "tag": "domain", "drop": ["thin"]}]
+    counts, _ = carry_out(tmp_path / "out", [f"{tmp_path}/in/*"], *steps)
+    assert counts["steps"]["write"] == {"documents": 0} and written(tmp_path / "out") == []
+    assert counts["steps"]["6 filter"] == {"dropped, domain thin": 1}
+
+
 def test_bad_rows_are_counted_where_that_is_asked_for(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "x"}\n{oops}\n[1]\n{"text": 3}\n')
     files = {"files": [str(tmp_path / "a.jsonl")], "skip_bad": True}

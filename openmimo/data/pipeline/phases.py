@@ -49,12 +49,14 @@ class Phase:
 
 
 class Builder:
-    """`phases` is the pipeline's; `key` names it: the input's files and every step."""
+    """`phases` is the pipeline's; `key` names it: the input's files and every step; `index`: the last near-dedup's sketches."""
 
     def __init__(self, pipeline: s.Pipeline, files: list[str], work: Path):
         self.work, self.files, self.phases = work, files, []
         self.key = _hash(pipeline.input.model_dump_json(), *map(_stamp, files))
         self.blocks: list = []
+        self.last: list[Phase] = []
+        self.index: Path | None = None
         self.begin = Read(files, pipeline.input)
         for number, step in enumerate(pipeline.steps, 1):
             self.key = _hash(self.key, step.title, step.model_dump_json(), *_read_by(step))
@@ -68,7 +70,7 @@ class Builder:
         self.key = _hash(self.key, pipeline.output.format)
         write = Write(f"{pipeline.output.folder}/documents", pipeline.output.format)
         self._phase("documents", [write], len(files))
-        self.phases += getattr(self, "last", [])
+        self.phases += self.last
 
     def _phase(self, title: str, end: list, tasks: int, folder: Path | None = None) -> Path:
         folder = folder or self._folder(title)

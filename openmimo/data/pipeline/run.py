@@ -53,7 +53,7 @@ def run_pipeline(pipeline: Pipeline, console: Console) -> dict[str, Any] | None:
         if not _execute(built.phases, pipeline, work, progress, console):
             return None
         counts = {"key": built.key, "files": len(built.files), "steps": add_up(built.phases, work)}
-        if getattr(built, "index", None) and is_local(pipeline.output.folder):
+        if built.index and is_local(pipeline.output.folder):
             _publish_index(built.index, Path(pipeline.output.folder) / "index" / "near-dedup")
         _clean(pipeline.output.folder)
         with whole_file(counts_file) as out:
@@ -217,7 +217,10 @@ def print_counts(steps: dict[str, dict[str, int]], console: Console) -> None:
 def _publish_index(sketches: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(sketches, target, copy_function=os.link)
+    try:
+        shutil.copytree(sketches, target, copy_function=os.link)
+    except (OSError, shutil.Error):  # another filesystem
+        shutil.copytree(sketches, target, dirs_exist_ok=True)
 
 
 def _clean(folder: str) -> None:
