@@ -7,7 +7,6 @@ Files are written whole or not at all (local ones by renaming), and the same doc
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
 import io
 import json
@@ -25,6 +24,7 @@ from openmimo.data.pipeline.settings import Input
 from openmimo.errors import UserError
 
 _FIELDS = ("id", "url", "title", "source")
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _LARGEST_PAGE = 64 << 20  # bytes
 
@@ -91,7 +91,6 @@ def document_of(row: Any, settings: Input, where: str, place: str) -> Document:
     """A row of ours, of datatrove's or of anybody's (unknown columns go to meta) as a Document."""
     if not isinstance(row, dict):
         raise UserError(f"{where}: expected a JSON object, got {type(row).__name__}")
-    row = dict(row)
     text = row.pop(settings.text, None)
     if not isinstance(text, str):
         raise UserError(
@@ -121,8 +120,7 @@ def write_file(path: str, documents: Iterable[Document]) -> int:
             return _write_parquet(raw, documents)
         with _compressed(raw, path) as out:
             for document in documents:
-                out.write(json.dumps(dataclasses.asdict(document), ensure_ascii=False).encode("utf-8", "surrogatepass"))
-                out.write(b"\n")
+                out.write((_ENCODE(vars(document)) + "\n").encode("utf-8", "surrogatepass"))
                 count += 1
     return count
 
@@ -230,7 +228,7 @@ def _write_parquet(raw: IO[bytes], documents: Iterable[Document]) -> int:
 
     with pq.ParquetWriter(raw, schema, compression="zstd") as writer:
         for document in documents:
-            batch.append(dataclasses.asdict(document) | {"meta": json.dumps(document.meta, ensure_ascii=False)})
+            batch.append(vars(document) | {"meta": json.dumps(document.meta, ensure_ascii=False)})
             count += 1
             if len(batch) == 4096:
                 flush(writer)
