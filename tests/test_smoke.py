@@ -134,6 +134,8 @@ def test_the_three_stages_of_pre_training_are_in_the_log(smoke):
         TokenStore(smoke.path / "tokens" / "shards"), RECIPE.seed, RECIPE.pretrain, RECIPE.pretrain.tokens
     )
     assert replayed == ledger and "What it was trained on" in (smoke.path / "report.html").read_text()
+    shown = openmimo("data", "ledger", smoke.path)
+    assert shown.returncode == 0 and all(stage.name in shown.stdout for stage in stages), shown.stderr
     config = json_of(smoke.path / "base" / "config.json")
     assert config["rope_theta"] == stages[-1].rope_base and config["num_nextn_predict_layers"] == 1
 

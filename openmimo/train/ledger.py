@@ -18,7 +18,7 @@ from rich.table import Table
 from openmimo.data.ledger import ledger_table
 from openmimo.data.pack import PackedBatches, TokenStore
 from openmimo.errors import UserError
-from openmimo.recipe import Pretrain, parse_recipe
+from openmimo.recipe import Pretrain
 from openmimo.train.schedule import Schedule
 
 
@@ -41,10 +41,11 @@ def print_ledger(run: Path, tokens: float | None, console: Console) -> None:
     """The ledger of a run's pre-training as a table, at `tokens` seen or at its end."""
     if not (run / "recipe.json").is_file() or not (run / "tokens" / "shards").is_dir():
         raise UserError(f"{run}: no recipe.json and tokens/shards there; give a run's folder whose tokens are made")
-    recipe = parse_recipe(json.loads((run / "recipe.json").read_text()), str(run / "recipe.json"))
-    total = recipe.pretrain.tokens
+    recipe = json.loads((run / "recipe.json").read_text())
+    pretrain = Pretrain(**recipe["pretrain"])
+    total = pretrain.tokens
     at = total if tokens is None else min(tokens, total)
-    ledger = ledger_at(TokenStore(run / "tokens" / "shards"), recipe.seed, recipe.pretrain, at)
+    ledger = ledger_at(TokenStore(run / "tokens" / "shards"), recipe["seed"], pretrain, at)
     head, rows = ledger_table(ledger)
     table = Table(*head, title=f"{at:,.0f} of {total:,.0f} tokens seen", title_justify="left")
     for column in table.columns[1:]:
