@@ -9,6 +9,7 @@ its rows are the shard's documents in order. `join` finds the clusters over any 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -113,11 +114,20 @@ def _columns(documents: list[Document]) -> dict[str, np.ndarray]:
     """quality (the tag, -1 where there is none), length (characters), tie, copies (of an earlier pass)."""
     ties = [f"{d.id}\0{d.url}\0{d.text}".encode("utf-8", "surrogatepass") for d in documents]
     return {
-        "quality": np.array([d.meta.get("tags", {}).get("quality", -1) for d in documents], np.float32),
+        "quality": np.array([_number(_tags(d).get("quality"), -1) for d in documents], np.float32),
         "length": np.array([len(d.text) for d in documents], np.uint32),
         "tie": np.frombuffer(b"".join(hashlib.blake2b(t, digest_size=8).digest() for t in ties), "<u8"),
-        "copies": np.array([d.meta.get("cluster_size", 1) for d in documents], np.uint32),
+        "copies": np.array([max(1, int(_number(d.meta.get("cluster_size"), 1))) for d in documents], np.uint32),
     }
+
+
+def _tags(document: Document) -> dict:
+    tags = document.meta.get("tags")
+    return tags if isinstance(tags, dict) else {}  # other people's `tags` may be anything
+
+
+def _number(value: object, default: float) -> float:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else default
 
 
 def _sorted_keys(lines: list[np.ndarray], rows: list[np.ndarray]) -> dict[str, np.ndarray]:

@@ -129,6 +129,13 @@ def test_the_best_tagged_copy_stays():
     assert [d.id for d in dedup(documents[::2])[0]] == ["bad"]  # a tag is better than none
 
 
+def test_tags_that_are_not_ours_do_no_harm():
+    base = text_of(3)
+    metas = [{"tags": ["a"]}, {"tags": {"quality": "high"}, "cluster_size": "big"}, {"tags": {"quality": float("nan")}}]
+    documents = [document(i, base + " x" * i, **meta) for i, meta in enumerate(metas)]
+    assert [(d.id, d.meta["cluster_size"]) for d in dedup(documents)[0]] == [("2", 3)]
+
+
 def test_exact_dedup_keeps_near_copies():
     base = text_of(4)
     kept, counts = dedup_exact(

@@ -61,7 +61,8 @@ class Tokens(Block):
             part.rename(target)
 
     def _source(self, row: Row) -> str:
-        name = row.metadata.get("tags", {}).get(self.by)
+        tags = row.metadata.get("tags")
+        name = tags.get(self.by) if isinstance(tags, dict) else None
         if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
             raise UserError(f"pack: document {row.id!r} has no tag {self.by!r} that can name a source; tag it before")
         return name
