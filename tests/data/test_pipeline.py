@@ -22,7 +22,7 @@ from openmimo.data.document import Document, document_from_dict
 from openmimo.data.extract import extract_documents
 from openmimo.data.pack import TokenStore
 from openmimo.data.pipeline.files import read_file, write_file
-from openmimo.data.pipeline.run import run_pipeline
+from openmimo.data.pipeline.run import _publish_index, run_pipeline
 from openmimo.data.pipeline.settings import Input, load_pipeline, parse_pipeline
 from openmimo.data.tag import tag_documents
 from openmimo.data.urls import dedup_urls
@@ -158,6 +158,14 @@ def test_a_new_dump_against_the_index_of_an_old_one(tmp_path):
     assert met > 5 and len(dedup(documents)[0]) == len(written(tmp_path / "old")) + len(written(tmp_path / "new"))
     with pytest.raises(UserError, match="no such index"):
         carry_out(tmp_path / "x", spread(tmp_path / "b", new, 2), {**step, "index": [str(tmp_path)]})
+
+
+def test_what_a_killed_task_left_does_not_enter_the_index(tmp_path):
+    for name in ("00000-00000", ".00001-00000.77"):
+        (tmp_path / "sketches" / name).mkdir(parents=True)
+        (tmp_path / "sketches" / name / "tie.npy").write_bytes(b"x")
+    _publish_index(tmp_path / "sketches", tmp_path / "out" / "index")
+    assert [p.name for p in (tmp_path / "out" / "index").iterdir()] == ["00000-00000"]
 
 
 def test_packed_tokens_are_those_of_the_documents(tmp_path):

@@ -215,12 +215,14 @@ def print_counts(steps: dict[str, dict[str, int]], console: Console) -> None:
 
 
 def _publish_index(sketches: Path, target: Path) -> None:
+    """Links the sketches into the output, without those (`.RANK-PART.PID`) that killed tasks left half-written."""
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
+    whole = shutil.ignore_patterns(".*")
     try:
-        shutil.copytree(sketches, target, copy_function=os.link)
+        shutil.copytree(sketches, target, ignore=whole, copy_function=os.link)
     except (OSError, shutil.Error):  # another filesystem
-        shutil.copytree(sketches, target, dirs_exist_ok=True)
+        shutil.copytree(sketches, target, ignore=whole, dirs_exist_ok=True)
 
 
 def _clean(folder: str) -> None:
