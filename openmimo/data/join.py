@@ -146,7 +146,8 @@ def near_pairs(whole: Sketches, line: int, threshold: float, parent: np.ndarray 
                 left, right = np.triu_indices(size, 1)
                 found.append(_similar(whole, some[:, left].ravel(), some[:, right].ravel(), threshold, parent))
         for large in np.unique(bucket[sizes > _ALL_PAIRS]):
-            found += _by_leaders(whole, documents[bucket == large], threshold)
+            begin, end = np.searchsorted(bucket, (large, large + 1))
+            found += _by_leaders(whole, documents[begin:end], threshold)
     return np.concatenate(found)
 
 
