@@ -82,6 +82,7 @@ ALLOWED = {  # room -> what else of ours it may import
         "report",
         "eval.results",
         "eval.metrics",
+        "data.ledger",
         "rl.rollout.gantt",
         "rl.rollout.timeline",
         "rl.rollout.trace",

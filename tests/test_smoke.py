@@ -10,12 +10,14 @@ import torch
 from conftest import SMOKE, openmimo
 from miniature import problems
 
+from openmimo.data.pack import TokenStore
 from openmimo.model.hub import load_checkpoint
 from openmimo.model.tokenizer import Tokenizer
 from openmimo.recipe import load_recipe
 from openmimo.rows import Problem, Rollout, read_rows
 from openmimo.runs import keys_of
 from openmimo.stages import CHECKPOINTS, STAGES
+from openmimo.train.ledger import ledger_at
 
 torch.set_num_threads(1)
 RECIPE = load_recipe(SMOKE)
@@ -125,9 +127,15 @@ def test_the_three_stages_of_pre_training_are_in_the_log(smoke):
     assert rows[-1]["loss"] < rows[0]["loss"] - 1 and rows[0]["loss"] == pytest.approx(math.log(512), abs=0.3)
     ledger = json_of(smoke.path / "base" / "ledger.json")
     for stage in stages:
-        drawn = ledger[stage.name]
+        drawn = ledger["stages"][stage.name]
         for source, share in stage.mix.items():
             assert abs(drawn[source] - share * sum(drawn.values())) <= 2 * stage.length
+    replayed = ledger_at(
+        TokenStore(smoke.path / "tokens" / "shards"), RECIPE.seed, RECIPE.pretrain, RECIPE.pretrain.tokens
+    )
+    assert replayed == ledger and "What it was trained on" in (smoke.path / "report.html").read_text()
+    shown = openmimo("data", "ledger", smoke.path)
+    assert shown.returncode == 0 and all(stage.name in shown.stdout for stage in stages), shown.stderr
     config = json_of(smoke.path / "base" / "config.json")
     assert config["rope_theta"] == stages[-1].rope_base and config["num_nextn_predict_layers"] == 1
 

@@ -60,6 +60,26 @@ class TokenStore:
         np.save(folder / f"{name}.docs.npy", docs)
         return len(ids)
 
+    @staticmethod
+    def merge(folder: Path, name: str, parts: list[Path]) -> int:
+        """Writes one source from the stores in `parts`, one after the other, without holding it in memory."""
+        folder.mkdir(parents=True, exist_ok=True)
+        docs, total = [], 0
+        for part in parts:
+            own = np.load(part / f"{name}.docs.npy")
+            docs.append(own[:-1] + [total, 0])
+            total += int(own[-1][0])
+        docs.append(np.array([[total, 0]]))
+        target = folder / f"{name}.ids.npy.part"
+        out = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint32, shape=(total,))
+        for part, own in zip(parts, docs, strict=False):
+            ids = np.load(part / f"{name}.ids.npy", mmap_mode="r")
+            out[own[0][0] : own[0][0] + len(ids)] = ids
+        out.flush()
+        np.save(folder / f"{name}.docs.npy", np.concatenate(docs))
+        target.rename(folder / f"{name}.ids.npy")
+        return total
+
     def tokens(self, name: str) -> int:
         return len(self.ids[name])
 
@@ -78,7 +98,8 @@ def _arrays(documents: list[tuple[list[int], int]]) -> tuple[np.ndarray, np.ndar
 
 
 class PackedBatches:
-    """Draws documents by the mix and packs them; `state` and `restore` make it resumable; `ledger` counts tokens."""
+    """Draws documents by the mix and packs them; `state` and `restore` make it resumable; `ledger` counts the tokens
+    drawn in each stage, `consumed` says what is in the batches so far."""
 
     def __init__(self, store: TokenStore, seed: int):
         self.store, self.seed = store, seed
@@ -93,8 +114,29 @@ class PackedBatches:
     def restore(self, state: dict) -> None:
         self.cursor, self.carry, self.ledger = state["cursor"], state["carry"], state["ledger"]
 
+    def drawn(self, name: str) -> int:
+        """Tokens of a source drawn so far: where its cursor stands says it."""
+        epoch, place, offset = self.cursor[name]
+        starts = self.store.docs[name][:, 0]
+        this_epoch = np.diff(starts)[self._order(name, epoch)[:place]].sum() if len(starts) > 1 else 0
+        return int(epoch * self.store.tokens(name) + this_epoch + offset)
+
+    def consumed(self) -> dict[str, dict[str, float]]:
+        """Source -> tokens in the batches so far (drawn, and not waiting), size of the source, epochs. A function of the
+        sampler's state alone: nothing is counted along the way."""
+        found = {}
+        for name in self.store.ids:
+            tokens = self.drawn(name) - sum(end - begin for n, _, begin, end in self.carry if n == name)
+            size = self.store.tokens(name)
+            found[name] = {"tokens": tokens, "size": size, "epochs": tokens / size if size else 0.0}
+        return found
+
     def next(self, rows: int, length: int, mix: dict[str, float], stage: str) -> Batch:
         """The next batch: best-fit packing of the documents drawn."""
+        return self._fill(self.place(rows, length, mix, stage), rows, length)
+
+    def place(self, rows: int, length: int, mix: dict[str, float], stage: str) -> list[list]:
+        """What the rows of the next batch hold, as pieces [source, document, begin, end], without reading a token."""
         counts = self.ledger.setdefault(stage, dict.fromkeys(mix, 0))
         free, placed, waiting = [length] * rows, [[] for _ in range(rows)], []
         pieces = (
@@ -114,7 +156,7 @@ class PackedBatches:
             free[row] -= size
             placed[row].append(piece)
         self.carry = waiting + queue
-        return self._fill(placed, rows, length)
+        return placed
 
     def _draw(self, mix: dict[str, float], counts: dict[str, int], length: int) -> list:
         """One piece (at most `length` tokens) of the source that lags most behind its share."""

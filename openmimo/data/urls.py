@@ -22,6 +22,10 @@ _TRACKERS = re.compile(
     r"phpsessid|jsessionid|aspsessionid\w*|sessionid|session_id)$",
     re.I,
 )
+_PLAIN = re.compile(  # what most URLs are: nothing in it to normalise but the end, the parameters' order and trackers
+    r"(https?://[a-z0-9-]+(?:\.[a-z0-9-]+)*(?:/(?:[A-Za-z0-9_~-]|%[89A-F][0-9A-F])(?:[A-Za-z0-9_~.-]|%[89A-F][0-9A-F])*)*)/*(?:\?((?:[\w~.-]+=[\w~.-]*)(?:&[\w~.-]+=[\w~.-]*)*))?",
+    re.A,
+)
 _PORTS = {"http": 80, "https": 443, "ftp": 21}
 
 
@@ -32,6 +36,17 @@ def canonical_url(url: str) -> str:
     of its own), tracker or session parameter; parameters sorted by name; dot segments resolved, percent-encoding
     uniform, no slash at the end.
     """
+    if plain := _PLAIN.fullmatch(url):
+        page, query = plain.groups()
+        if query is None:
+            return page
+        pairs = sorted((pair.partition("=") for pair in query.split("&")), key=lambda p: p[0])
+        kept = "&".join(map("".join, (p for p in pairs if not _TRACKERS.match(p[0]))))
+        return f"{page}?{kept}" if kept else page
+    return _canonical(url)
+
+
+def _canonical(url: str) -> str:
     try:
         parts = urlsplit(url.strip())
         host, port = parts.hostname, parts.port

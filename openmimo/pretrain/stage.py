@@ -12,6 +12,7 @@ from openmimo.model.transformer import Transformer
 from openmimo.recipe import Pretrain
 from openmimo.runs import Context
 from openmimo.train.checkpoint import Checkpointer
+from openmimo.train.ledger import ledger_of
 from openmimo.train.loop import fit
 from openmimo.train.schedule import Schedule
 
@@ -32,7 +33,7 @@ def run(context: Context) -> None:
     fit(model, batches, schedule, recipe.pretrain.optim, recipe.pretrain.micro_batch, checkpointer, context.log)
     if context.rank == 0:
         save_into(context.folder, model, tokens / "tokenizer")
-        (context.folder / "ledger.json").write_text(json.dumps(batches.ledger, indent=1) + "\n")
+        (context.folder / "ledger.json").write_text(json.dumps(ledger_of(batches), indent=1) + "\n")
 
 
 def check_mix(pretrain: Pretrain, shards: Path) -> None:

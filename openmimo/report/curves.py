@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from openmimo.data.ledger import ledger_table
 from openmimo.report import panels
 from openmimo.report.logs import STAGES, Log, Run
-from openmimo.report.markup import Html, element, figure, grid, paragraph, section
+from openmimo.report.markup import Html, element, figure, grid, paragraph, section, table
 from openmimo.report.panels import Panel
 from openmimo.report.plot import DASHES, WIDE, WIDTH, Band, Line, compact, line_picture
 from openmimo.report.scores import legend
@@ -41,7 +42,17 @@ def pretrain_section(run: Run) -> Html:
             f"One run through {len(bands)} stages ({', '.join(band.label for band in bands)}). Dashed lines are the "
             "borders, where the mix of data, the length and the RoPE base may change."
         )
-    return section("pretrain", "Pre-training", paragraph(words), grid(main, wide=True), grid(figures))
+    return section("pretrain", "Pre-training", paragraph(words), grid(main, wide=True), grid(figures), _ledger(run))
+
+
+def _ledger(run: Run) -> Html:
+    """Tokens and epochs of each source; nothing before the stage is done."""
+    if run.ledger is None:
+        return Html("")
+    words = (
+        "An epoch is all of a source's tokens once. The stages' shares are those of the recipe, to within a document."
+    )
+    return element("div", table("What it was trained on", *ledger_table(run.ledger), class_="counts"), paragraph(words))
 
 
 def sft_section(run: Run) -> Html:

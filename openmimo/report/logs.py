@@ -60,6 +60,7 @@ class Run:
     results: dict[str, Any]
     counts: dict[str, dict[str, Any]]
     missing: list[str]
+    ledger: dict[str, Any] | None = None
 
 
 def read_run(folder: str | Path) -> Run:
@@ -77,7 +78,16 @@ def read_run(folder: str | Path) -> Run:
         step, total = log.progress
         if step < total:
             missing.append(f"{STAGES[stage]}: at step {step:,.0f} of {total:,.0f}")
-    return Run(folder, alone, logs, evaluations, results, _read_counts(folder), missing + results["missing"])
+    return Run(
+        folder,
+        alone,
+        logs,
+        evaluations,
+        results,
+        _read_counts(folder),
+        missing + results["missing"],
+        _read_ledger(folder),
+    )
 
 
 def read_log(stage: str, path: Path) -> Log:
@@ -115,6 +125,18 @@ def _stage_alone(folder: Path) -> str | None:
             return name
     signs = {"pass_rate": "rl", "tokens": "base", "loss": "sft"}
     return next((stage for key, stage in signs.items() if key in first), None)
+
+
+def _read_ledger(folder: Path) -> dict[str, Any] | None:
+    """Pre-training's ledger.json, of a run or of the stage alone."""
+    for path in (folder / "base" / "ledger.json", folder / "ledger.json"):
+        if path.is_file():
+            try:
+                ledger = json.loads(path.read_text(encoding="utf-8"))
+            except (json.JSONDecodeError, UnicodeDecodeError):
+                raise UserError(f"{path}: not JSON; remove {path.parent} and run that stage again") from None
+            return ledger if {"stages", "sources"} <= ledger.keys() else None
+    return None
 
 
 def _read_counts(folder: Path) -> dict[str, dict[str, Any]]:
