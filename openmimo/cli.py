@@ -174,6 +174,7 @@ def serve(
     start_server(checkpoint, host, port, name, slots, mtp, console())
 
 
+app.add_typer(groups.data_app, name="data")
 app.add_typer(groups.judge_app, name="judge")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from openmimo.data_verbs import add_verbs
 from openmimo.errors import UserError
 from openmimo.options import Out, Overrides, Source, console
 
@@ -16,6 +17,8 @@ mtp_app = typer.Typer(no_args_is_help=True, help="Multi-token prediction: more l
 Unsafe = Annotated[
     bool, typer.Option("--unsafe", help="Limits alone, where nothing better is offered: programs can read your files")
 ]
+data_app = typer.Typer(no_args_is_help=True, help="Data, step by step: each verb works alone on files.")
+add_verbs(data_app)
 judge_app = typer.Typer(no_args_is_help=True, help="Judge programs and math answers; a verdict for every test.")
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+
+from openmimo.rows import read_jsonl
 
 SHOWN = {  # key -> (label, format)
     "loss": ("loss", "{:.3f}"),
@@ -30,6 +35,26 @@ def describe(row: dict[str, Any]) -> str:
         if row.get(key) is not None:
             parts.append(f"{label} {form.format(row[key])}")
     return "  ".join(parts)
+
+
+@contextmanager
+def reading(path: Path, console: Console) -> Iterator[Iterator[tuple[str, Any]]]:
+    """The values of a JSONL file (as `rows.read_jsonl`) with a bar of the rows read; plain text where there is no terminal."""
+    bars = Bars(TextColumn(f"{path.name:<28}"), TextColumn("{task.completed:,} rows"), console=console, disable=not console.is_terminal)  # fmt: skip
+
+    def counted() -> Iterator[tuple[str, Any]]:
+        task, shown, number = bars.add_task(""), time.monotonic(), 0
+        for number, value in enumerate(read_jsonl(path), 1):
+            if number % 1000 == 0:
+                bars.update(task, completed=number)
+                if not console.is_terminal and time.monotonic() - shown >= PLAIN_EVERY_S:
+                    shown = time.monotonic()
+                    console.print(f"{path.name}: {number:,} rows", highlight=False)
+            yield value
+        bars.update(task, completed=number)
+
+    with bars:
+        yield counted()
 
 
 class Progress:
