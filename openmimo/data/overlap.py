@@ -8,10 +8,10 @@ Three rules, in this order; a text is found by the first that matches:
   more of one benchmark share are a template phrase ("where m and n are relatively prime positive integers ..."), so are
   those of a stop list's phrases: an n-gram that holds one shows nothing.
 - `whole`: the same words throughout.
-- `similar`: somewhere in the text, as many words as the item has hold at least the share `similarity` of its word 3-grams
-  (those that cross no end of a sentence, so that sentences may change places), the same share of those that fewer than
-  `template` items have, all that are numbers, operators and letters alone, and the same numbers and operators. For items of fewer than n words this is the only rule that sees
-  them inside a longer text. An item of fewer than five words counts only if it has a number or an operator.
+- `similar`: some words in a row, as many as the item has, hold at least the share `similarity` of its word 3-grams (those
+  that cross no end of a sentence: sentences may change places) and of those that are no template, all that are numbers,
+  operators and letters alone, and the same numbers and operators. For items of fewer than n words this is the only rule
+  that sees them inside a longer text. An item of fewer than five words counts only if it has a number or an operator.
 
 How words are read, and which spellings are the same: openmimo/data/words.py.
 """
@@ -96,9 +96,10 @@ class Index:
         self.coverage = {name: Coverage(len(items)) for name, items in texts.items()}
         words = words_of([t for items in texts.values() for t in items])
         self.benchmark = np.repeat(np.arange(len(texts)), [len(items) for items in texts.values()])
-        self._index_ngrams(words, list(phrases) if phrases is not None else stop_phrases())
+        stated = words_of(list(phrases) if phrases is not None else stop_phrases())
+        self._index_ngrams(words, stated)
         self._index_whole(words)
-        self._index_similar(words)
+        self._index_similar(words, ngrams(stated, 3))
 
     def find(self, texts: list[str]) -> list[Hit | None]:
         """For each text the first hit, or None."""
@@ -118,22 +119,18 @@ class Index:
         where, which = where[inside[where]], which[inside[where]]
         rows, first = np.unique(plain.rows()[where], return_index=True)
         for row, i in zip(rows, first, strict=True):
-            at = where[i]
-            shared = " ".join(
-                plain.buffer[a:b].decode(errors="replace")
-                for a, b in zip(plain.begin[at : at + self.n], plain.end[at : at + self.n], strict=True)
-            )
+            shared = plain.text(where[i], where[i] + self.n)
             hits[row] = self._hit("n-gram", self.gram_item[which[i]], shared)
         return hits
 
     def _hit(self, rule: str, item: int, shared: str = "") -> Hit:
         return Hit(rule, self.names[item], self.number[item], shared)
 
-    def _index_ngrams(self, words: Words, phrases: list[str]) -> None:
+    def _index_ngrams(self, words: Words, stated: Words) -> None:
         plain = words.take(words.kind != OPERATOR)
         grams, inside = ngrams(plain, self.n)
-        rows, at = plain.rows()[: len(grams)][inside], np.flatnonzero(inside)
-        grams, is_stop = grams[inside], self._templates(plain, phrases)[inside]
+        rows = plain.rows()[: len(grams)][inside]
+        grams, is_stop = grams[inside], self._templates(plain, stated)[inside]
         self.grams = HashSet(grams[~is_stop])
         first = np.full(len(self.grams.keys), len(words), np.int64)
         np.minimum.at(first, np.searchsorted(self.grams.keys, grams[~is_stop]), rows[~is_stop])
@@ -143,9 +140,8 @@ class Index:
             coverage = self.coverage[self.names[item]]
             coverage.short += int(length < self.n)
             coverage.template += int(length >= self.n and not useful)
-        self._name_phrases(plain, at[is_stop], rows[is_stop])
 
-    def _templates(self, plain: Words, phrases: list[str]) -> np.ndarray:
+    def _templates(self, plain: Words, stated: Words) -> np.ndarray:
         """For each n-gram whether a template's CORE words in a row are among its own."""
         core = min(self.n, CORE)
         grams, inside = ngrams(plain, core)
@@ -153,25 +149,18 @@ class Index:
         same = row_hashes(plain)[rows]  # an item that comes twice is one
         groups = np.unique(np.stack([self.benchmark[rows].astype(np.uint64), grams, same])[:, inside], axis=1)[:2]
         groups, count = np.unique(groups, axis=1, return_counts=True)
-        stated = words_of(phrases)
         stated = stated.take(stated.kind != OPERATOR)
         more, whole = ngrams(stated, core)
         is_core = np.zeros(len(grams) + 1, np.int64)
         is_core[
             HashSet(np.concatenate([groups[1][count >= (self.template or np.inf)], more[whole]])).find(grams)[0]
         ] = 1
+        at = np.flatnonzero(is_core[:-1] * inside)
+        for run in np.split(at, np.flatnonzero((np.diff(at) != 1) | (np.diff(rows[at]) != 0)) + 1) if len(at) else []:
+            phrase = plain.text(run[0], run[-1] + core)
+            self.coverage[self.names[rows[run[0]]]].phrases[phrase] += 1
         sums, size = np.concatenate([[0], np.cumsum(is_core)]), max(0, len(plain.hash) - self.n + 1)
         return sums[self.n - core + 1 :][:size] > sums[:size]
-
-    def _name_phrases(self, plain: Words, at: np.ndarray, rows: np.ndarray) -> None:
-        """Runs of stopped n-grams, as text, with the number of items that have each."""
-        if not len(at):
-            return
-        cuts = np.flatnonzero((np.diff(at) != 1) | (np.diff(rows) != 0)) + 1
-        for run, row in zip(np.split(at, cuts), np.split(rows, cuts), strict=True):
-            words = slice(run[0], run[-1] + self.n)
-            text = " ".join(plain.buffer[a:b].decode(errors="replace") for a, b in zip(plain.begin[words], plain.end[words], strict=True))  # fmt: skip
-            self.coverage[self.names[row[0]]].phrases[text] += 1
 
     def _index_whole(self, words: Words) -> None:
         hashes = row_hashes(words)
@@ -182,7 +171,7 @@ class Index:
         order = np.argsort(hashes, kind="stable")
         self.whole_item = order[np.searchsorted(hashes[order], self.whole.keys)]
 
-    def _index_similar(self, words: Words) -> None:
+    def _index_similar(self, words: Words, stated: tuple[np.ndarray, np.ndarray]) -> None:
         """Item -> its 3-grams, how many are needed, how many are formula; and the rare ones that it is found by."""
         grams, inside = ngrams(words, 3)
         size = len(grams)
@@ -204,6 +193,7 @@ class Index:
         _, inverse, often = np.unique(gram, return_inverse=True, return_counts=True)
         often = often[inverse]
         own = often < (self.template or np.inf)
+        own[HashSet(stated[0][stated[1]]).find(gram)[0]] = False
         self.own = np.ceil(self.similarity * np.bincount(item, weights=own, minlength=len(words)) - 1e-9).astype(
             np.int64
         )

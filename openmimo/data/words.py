@@ -61,6 +61,11 @@ class Words:
         words = [self.buffer[a:b].decode(errors="replace") for a, b in zip(self.begin, self.end, strict=True)]
         return [words[a:b] for a, b in zip(self.first, self.first[1:], strict=False)]
 
+    def text(self, begin: int, end: int) -> str:
+        """The words begin to end, with blanks between them."""
+        places = zip(self.begin[begin:end], self.end[begin:end], strict=True)
+        return " ".join(self.buffer[a:b].decode(errors="replace") for a, b in places)
+
     def rows(self) -> np.ndarray:
         """The number of the text that each word is of."""
         return np.repeat(np.arange(len(self)), np.diff(self.first))
