@@ -27,7 +27,7 @@ class HashSet:
 
     def find(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(where, which): the places in `hashes` that hold a key, and the key's number."""
-        where = np.flatnonzero(self.table[hashes >> self.shift])
+        where = np.flatnonzero(self.table[(hashes >> self.shift).view(np.int64)])
         if not len(where):
             return where, where
         found = hashes[where]
@@ -36,12 +36,12 @@ class HashSet:
         return where[right], which[right]
 
 
-def ngrams(words: Words, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """(hash of the n words from each word on, whether all n are of one text). Order counts."""
-    size = len(words.hash)
+def ngrams(hashes: np.ndarray, n: int) -> np.ndarray:
+    """A hash of the n words from each word on; order counts, and so may the border between two texts be inside."""
+    size = len(hashes)
     if size < n:
-        return np.zeros(0, np.uint64), np.zeros(0, bool)
-    total, done, piece, length = np.zeros(size - n + 1, np.uint64), 0, words.hash, 1
+        return np.zeros(0, np.uint64)
+    total, done, piece, length = np.zeros(size - n + 1, np.uint64), 0, hashes, 1
     with np.errstate(over="ignore"):
         while done < n:
             if n & length:
@@ -50,8 +50,7 @@ def ngrams(words: Words, n: int) -> tuple[np.ndarray, np.ndarray]:
             if done < n:
                 piece = piece[:-length] * _power(length) + piece[length:]
                 length *= 2
-    rows = words.rows()
-    return mixed(total), rows[: size - n + 1] == rows[n - 1 :]
+    return mixed(total)
 
 
 def row_hashes(words: Words) -> np.ndarray:

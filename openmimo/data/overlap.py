@@ -99,7 +99,7 @@ class Index:
         stated = words_of(list(phrases) if phrases is not None else stop_phrases())
         self._index_ngrams(words, stated)
         self._index_whole(words)
-        self._index_similar(words, ngrams(stated, 3))
+        self._index_similar(words, ngrams(stated.hash, 3))
 
     def find(self, texts: list[str]) -> list[Hit | None]:
         """For each text the first hit, or None."""
@@ -113,13 +113,14 @@ class Index:
         row, which = self.whole.find(row_hashes(words))
         for r, w in zip(row, which, strict=True):
             hits[r] = self._hit("whole", self.whole_item[w])
-        plain = words.take(words.kind != OPERATOR)
-        grams, inside = ngrams(plain, self.n)
-        where, which = self.grams.find(grams)
-        where, which = where[inside[where]], which[inside[where]]
-        rows, first = np.unique(plain.rows()[where], return_index=True)
+        plain = np.flatnonzero(words.kind != OPERATOR)
+        where, which = self.grams.find(ngrams(words.hash[plain], self.n))
+        rows = words.rows(plain[where])
+        inside = rows == words.rows(plain[where + self.n - 1])
+        rows, first = np.unique(rows[inside], return_index=True)
+        where, which = where[inside], which[inside]
         for row, i in zip(rows, first, strict=True):
-            shared = plain.text(where[i], where[i] + self.n)
+            shared = words.text(plain[where[i] : where[i] + self.n])
             hits[row] = self._hit("n-gram", self.gram_item[which[i]], shared)
         return hits
 
@@ -128,8 +129,9 @@ class Index:
 
     def _index_ngrams(self, words: Words, stated: Words) -> None:
         plain = words.take(words.kind != OPERATOR)
-        grams, inside = ngrams(plain, self.n)
-        rows = plain.rows()[: len(grams)][inside]
+        grams = ngrams(plain.hash, self.n)
+        inside = plain.inside(np.arange(len(grams)), self.n)
+        rows = plain.rows(np.flatnonzero(inside))
         grams, is_stop = grams[inside], self._templates(plain, stated)[inside]
         self.grams = HashSet(grams[~is_stop])
         first = np.full(len(self.grams.keys), len(words), np.int64)
@@ -144,20 +146,19 @@ class Index:
     def _templates(self, plain: Words, stated: Words) -> np.ndarray:
         """For each n-gram whether a template's CORE words in a row are among its own."""
         core = min(self.n, CORE)
-        grams, inside = ngrams(plain, core)
-        rows = plain.rows()[: len(grams)]
+        grams = ngrams(plain.hash, core)
+        rows, inside = plain.rows(np.arange(len(grams))), plain.inside(np.arange(len(grams)), core)
         same = row_hashes(plain)[rows]  # an item that comes twice is one
         groups = np.unique(np.stack([self.benchmark[rows].astype(np.uint64), grams, same])[:, inside], axis=1)[:2]
         groups, count = np.unique(groups, axis=1, return_counts=True)
         stated = stated.take(stated.kind != OPERATOR)
-        more, whole = ngrams(stated, core)
+        more = ngrams(stated.hash, core)
+        more = more[stated.inside(np.arange(len(more)), core)]
         is_core = np.zeros(len(grams) + 1, np.int64)
-        is_core[
-            HashSet(np.concatenate([groups[1][count >= (self.template or np.inf)], more[whole]])).find(grams)[0]
-        ] = 1
+        is_core[HashSet(np.concatenate([groups[1][count >= (self.template or np.inf)], more])).find(grams)[0]] = 1
         at = np.flatnonzero(is_core[:-1] * inside)
         for run in np.split(at, np.flatnonzero((np.diff(at) != 1) | (np.diff(rows[at]) != 0)) + 1) if len(at) else []:
-            phrase = plain.text(run[0], run[-1] + core)
+            phrase = plain.text(np.arange(run[0], run[-1] + core))
             self.coverage[self.names[rows[run[0]]]].phrases[phrase] += 1
         sums, size = np.concatenate([[0], np.cumsum(is_core)]), max(0, len(plain.hash) - self.n + 1)
         return sums[self.n - core + 1 :][:size] > sums[:size]
@@ -171,16 +172,17 @@ class Index:
         order = np.argsort(hashes, kind="stable")
         self.whole_item = order[np.searchsorted(hashes[order], self.whole.keys)]
 
-    def _index_similar(self, words: Words, stated: tuple[np.ndarray, np.ndarray]) -> None:
+    def _index_similar(self, words: Words, stated: np.ndarray) -> None:
         """Item -> its 3-grams, how many are needed, how many are formula; and the rare ones that it is found by."""
-        grams, inside = ngrams(words, 3)
+        grams = ngrams(words.hash, 3)
         size = len(grams)
+        inside = words.inside(np.arange(size), 3)
         inside &= ~words.ends[:size] & ~words.ends[1 : size + 1] if size else inside
-        rows, formula = words.rows(), _formula(words)
+        rows, formula = words.rows(np.arange(size)), _formula(words)
         lengths = np.diff(words.first)
         self.length = lengths
         self.sums = row_sums(_formula_hashes(words), words.first)
-        key = np.stack([rows[:size][inside].astype(np.uint64), grams[inside], formula[inside].astype(np.uint64)])
+        key = np.stack([rows[inside].astype(np.uint64), grams[inside], formula[inside].astype(np.uint64)])
         key = np.unique(key, axis=1)
         item, gram, in_formula = key[0].astype(np.int64), key[1], key[2].astype(np.int64)
         held = np.bincount(item, minlength=len(words))
@@ -193,7 +195,7 @@ class Index:
         _, inverse, often = np.unique(gram, return_inverse=True, return_counts=True)
         often = often[inverse]
         own = often < (self.template or np.inf)
-        own[HashSet(stated[0][stated[1]]).find(gram)[0]] = False
+        own[HashSet(stated).find(gram)[0]] = False
         self.own = np.ceil(self.similarity * np.bincount(item, weights=own, minlength=len(words)) - 1e-9).astype(
             np.int64
         )
@@ -213,45 +215,31 @@ class Index:
 
     def _similar(self, words: Words) -> tuple[np.ndarray, np.ndarray]:
         """(rows, items) of the texts that hold an item by its 3-grams."""
-        none = np.zeros(0, np.int64)
-        grams, inside = ngrams(words, 3)
+        grams = ngrams(words.hash, 3)
         where, which = self.rare.find(grams)
-        where, which = where[inside[where]], which[inside[where]]
-        rows = words.rows()
         counts = self.rare_first[which + 1] - self.rare_first[which]
-        place = np.repeat(where, counts)
-        item = self.rare_items[ranges(self.rare_first[which], counts)]
-        order = np.lexsort((place, rows[place], item))
+        place, item = np.repeat(where, counts), self.rare_items[ranges(self.rare_first[which], counts)]
+        order = np.argsort(item, kind="stable")
         place, item = place[order], item[order]
-        further = np.arange(len(place)) + self.hits[item] - 1
-        ok = further < len(place)
-        place, item, further, order = place[ok], item[ok], further[ok], order[ok]
-        all_place = np.append(place, -1)
-        last, last_item = (
-            all_place[np.minimum(further, len(place))],
-            np.append(item, -1)[np.minimum(further, len(place))],
-        )
-        near = (
-            (last_item == item)
-            & (last >= place)
-            & (last - place < self.length[item])
-            & (rows[np.maximum(last, 0)] == rows[place])
-        )
-        place, item = place[near], item[near]
         if not len(place):
-            return none, none
+            return place, item
+        row = words.rows(place)
+        further = np.arange(len(place)) + self.hits[item] - 1
+        last = np.minimum(further, len(place) - 1)
+        near = (further == last) & (item[last] == item) & (row[last] == row) & (place[last] - place < self.length[item])
+        place, item, row = place[near], item[near], row[near]
+        if not len(place):
+            return place, item
+        length = self.length[item]
         first = np.ones(len(place), bool)  # one close look for the hits that stand together
-        first[1:] = (np.diff(item) != 0) | (np.diff(place) > self.length[item][1:]) | (np.diff(rows[place]) != 0)
-        begin = place[first] - self.length[item[first]] + 3
-        stop = np.maximum.reduceat(place, np.flatnonzero(first)) + self.length[item[first]] + 2
-        item = item[first]
-        row = rows[place[first]]
-        begin = np.maximum(begin, words.first[row])
-        stop = np.minimum(stop, words.first[row + 1])
-        good = self._look(words, grams, inside, item, row, begin, stop)
+        first[1:] = (np.diff(item) != 0) | (np.diff(row) != 0) | (np.diff(place) > length[1:])
+        stop = np.maximum.reduceat(place, np.flatnonzero(first)) + length[first] + 2
+        item, row = item[first], row[first]
+        begin = np.maximum(place[first] - length[first] + 3, words.first[row])
+        good = self._look(words, grams, item, row, begin, np.minimum(stop, words.first[row + 1]))
         return row[good], item[good]
 
-    def _look(self, words: Words, grams, inside, item, row, begin, stop) -> np.ndarray:
+    def _look(self, words: Words, grams, item, row, begin, stop) -> np.ndarray:
         """Which candidates (item, words begin:stop of a row) hold the item in some window of its length."""
         width = np.minimum(self.length[item], stop - begin)
         flat = ranges(begin, stop - begin)
@@ -260,7 +248,7 @@ class Index:
         at = np.minimum(flat, max(0, len(grams) - 1))
         where, which = self.pairs.find(pair_hashes(item[owner], grams[at]))
         found[where], formula[where], own[where] = True, self.pair_formula[which], self.pair_own[which]
-        in_row = inside[at] & (flat < len(grams))
+        in_row = flat + 2 < words.first[row + 1][owner]
         base = np.concatenate([[0], np.cumsum(stop - begin)])[:-1]
         local = np.arange(len(flat)) - base[owner]
         start = np.flatnonzero(local + width[owner] <= (stop - begin)[owner])

@@ -61,14 +61,17 @@ class Words:
         words = [self.buffer[a:b].decode(errors="replace") for a, b in zip(self.begin, self.end, strict=True)]
         return [words[a:b] for a, b in zip(self.first, self.first[1:], strict=False)]
 
-    def text(self, begin: int, end: int) -> str:
-        """The words begin to end, with blanks between them."""
-        places = zip(self.begin[begin:end], self.end[begin:end], strict=True)
-        return " ".join(self.buffer[a:b].decode(errors="replace") for a, b in places)
+    def text(self, at: np.ndarray) -> str:
+        """Some words, with blanks between them."""
+        return " ".join(self.buffer[self.begin[i] : self.end[i]].decode(errors="replace") for i in at)
 
-    def rows(self) -> np.ndarray:
-        """The number of the text that each word is of."""
-        return np.repeat(np.arange(len(self)), np.diff(self.first))
+    def rows(self, at: np.ndarray) -> np.ndarray:
+        """The numbers of the texts that some words are of."""
+        return np.searchsorted(self.first, at, "right") - 1
+
+    def inside(self, at: np.ndarray, n: int) -> np.ndarray:
+        """Whether the n words from each place on are all of one text."""
+        return self.rows(at) == self.rows(at + n - 1)
 
 
 def words_of(texts: list[str]) -> Words:
@@ -109,14 +112,13 @@ def _encoded(texts: list[str]) -> bytes:
     joined = "\0".join([*texts, ""])
     if not joined.isascii():
         joined = "\0".join([*(t if t.isascii() else _unified(t) for t in texts), ""])
-    raw = joined.encode().lower() if joined.isascii() else joined.lower().encode("utf-8", "replace")
-    return b"\0" * _PAD + raw + b"\0" * _PAD
+    return b"\0" * _PAD + joined.encode("utf-8", "replace").lower() + b"\0" * _PAD
 
 
 def _unified(text: str) -> str:
     """Full width and ligatures as plain letters, mathematical signs as LaTeX, other signs as blanks."""
     text = _MATH_SIGN.sub(lambda m: _MATHS[m[0]], text)
-    return _NO_WORD.sub(lambda m: ". " if m[0][0] in "。！？" else " ", unicodedata.normalize("NFKC", text))
+    return _NO_WORD.sub(lambda m: ". " if m[0][0] in "。！？" else " ", unicodedata.normalize("NFKC", text).lower())
 
 
 def _spelled(raw: bytes) -> bytes:
