@@ -1,4 +1,4 @@
-"""The verbs of `openmimo data` that work on rows and documents: look, tag, decontaminate, synth, export."""
+"""The verbs of `openmimo data` that work on rows and documents: tag, look, decontaminate, synth, curate, export."""
 
 from __future__ import annotations
 
@@ -9,10 +9,52 @@ import typer
 
 from openmimo.options import console
 
+Teacher = Annotated[Optional[str], typer.Option(help="An OpenAI-compatible server: http://127.0.0.1:8000")]  # noqa: UP045
+Model = Annotated[Optional[str], typer.Option(help="The model's name at the server")]  # noqa: UP045
+Workers = Annotated[int, typer.Option(min=1, help="Requests under way at a time")]
+PerMinute = Annotated[Optional[float], typer.Option(help="Requests begun in a minute, at most")]  # noqa: UP045
+
 
 def add_verbs(data_app: typer.Typer) -> None:
     """Puts them into the group."""
-    data_app.command("decontaminate")(decontaminate)
+    for verb in (tag, look, decontaminate):
+        data_app.command(verb.__name__)(verb)
+
+
+def tag(
+    documents: Annotated[Path, typer.Argument(help="JSONL of documents")],
+    out: Annotated[Optional[Path], typer.Option(help="The tagged documents")] = None,  # noqa: UP045
+    labels: Annotated[Optional[Path], typer.Option(help="Labels, JSONL: learned from, or written")] = None,  # noqa: UP045
+    student: Annotated[Optional[Path], typer.Option(help="A student: trained on --labels, or used")] = None,  # noqa: UP045
+    teacher: Teacher = None,
+    model: Model = None,
+    rubric: Annotated[Optional[Path], typer.Option(help="A rubric of yours [default: the package's]")] = None,  # noqa: UP045
+    sample: Annotated[int, typer.Option(min=1, help="Documents that the teacher is shown")] = 1000,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Of a teacher's reply")] = 512,
+    workers: Workers = 16,
+    per_minute: PerMinute = None,
+    seed: int = 0,
+):
+    """Tag documents by rules or by a student; ask a model for labels; train a student on labels and report on it."""
+    from openmimo.data.tagging import run_tag
+
+    run_tag(
+        documents, out, labels, student, teacher, model, rubric, sample, max_tokens, workers, per_minute, seed, console()
+    )  # fmt: skip
+
+
+def look(
+    documents: Annotated[Path, typer.Argument(help="JSONL of tagged documents")],
+    tag: Annotated[Optional[list[str]], typer.Option(help="NAME=VALUE or NAME=LOW-HIGH; may come again")] = None,  # noqa: UP045
+    count: Annotated[int, typer.Option(min=1)] = 5,
+    chars: Annotated[int, typer.Option(min=1, help="Of each document, in the terminal")] = 1200,
+    html: Annotated[Optional[Path], typer.Option(help="Write a page too")] = None,  # noqa: UP045
+    seed: int = 0,
+):
+    """Show random documents of a tag, in the terminal and as a page."""
+    from openmimo.data.look import look as show
+
+    show(documents, tag or [], count, seed, chars, html, console())
 
 
 def decontaminate(

@@ -42,12 +42,14 @@ class Ask:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was said: reasoning and answer apart, why it ended (`stop`, `length`), how many tokens it took."""
+    """What was said: reasoning and answer apart, why it ended (`stop`, `length`), how many tokens it took, and how many
+    the prompt had (0: not told)."""
 
     reasoning: str
     text: str
     finish_reason: str
     tokens: int
+    prompt_tokens: int = 0
 
 
 class Oracle(Protocol):
