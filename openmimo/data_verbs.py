@@ -17,7 +17,7 @@ PerMinute = Annotated[Optional[float], typer.Option(help="Requests begun in a mi
 
 def add_verbs(data_app: typer.Typer) -> None:
     """Puts them into the group."""
-    for verb in (tag, look, decontaminate):
+    for verb in (tag, look, decontaminate, export):
         data_app.command(verb.__name__)(verb)
 
 
@@ -70,3 +70,16 @@ def decontaminate(
 
     report = decontaminate_file(rows, against, out, n, similarity, field, console())
     console().print(str(report), highlight=False, markup=False)
+
+
+def export(
+    problems: Annotated[Path, typer.Argument(help="JSONL or Parquet of Problem rows")],
+    to: Annotated[str, typer.Option(help="verl, trl, verifiers, slime or open-instruct")],
+    out: Annotated[Path, typer.Option(help="A .parquet or .jsonl file")],
+):
+    """Write problems as the rows of another RL trainer."""
+    from openmimo.data.export import export as export_rows
+    from openmimo.rows import Problem, read_rows
+
+    counts = export_rows(read_rows(problems, Problem), to, out)
+    console().print("; ".join(f"{what}: {n:,}" for what, n in counts.items()) + f"; wrote {out}", highlight=False)

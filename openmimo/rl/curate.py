@@ -79,7 +79,7 @@ def roll(source: Path, name: str, problems: list[Problem], band: Band, recipe, s
     rows: list[Rollout] = []
     for start in range(0, len(problems), 64):
         some, found = problems[start : start + 64], []
-        rounds = {p.id: (0, 0) for p in some}
+        rounds, place = {p.id: (0, 0) for p in some}, {p.id: start + i for i, p in enumerate(some)}
         while owners := [
             (p, done + n) for p in some for done in (rounds[p.id][1],) for n in range(_wanted(p, band, *rounds[p.id]))
         ]:
@@ -94,9 +94,21 @@ def roll(source: Path, name: str, problems: list[Problem], band: Band, recipe, s
             scored: list[Scored] = score(asked, texts, [e.finish_reason for e in events])
             require_judged(asked, scored)
             for (p, n), e, s, text in zip(owners, events, scored, texts, strict=True):
-                task = start + some.index(p)
                 found.append(
-                    Rollout(p.id, name, 0, 0, task, n, [], [], e.finish_reason, float(s.reward), text, list(s.verdicts))
+                    Rollout(
+                        p.id,
+                        name,
+                        0,
+                        0,
+                        place[p.id],
+                        n,
+                        [],
+                        [],
+                        e.finish_reason,
+                        float(s.reward),
+                        text,
+                        list(s.verdicts),
+                    )
                 )
             rounds |= right_answers(found)
         rows += sorted(found, key=lambda r: (r.task, r.sample))
