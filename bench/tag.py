@@ -10,6 +10,7 @@ twice: as our extractor has it and as trafilatura has it. The last line is JSON.
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tag_pages import BENCH, pages
+from tag_pages import BENCH, Page, pages
 
 from openmimo.data.agreement import accuracy, calibration, confusion, confusion_lines, interval, kappa
 from openmimo.data.document import Document
@@ -40,12 +41,21 @@ RULES = {
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--pages", type=Path, help="keep the extracted pages in this file, and read them from it if it is there"
+    )
+    kept = parser.parse_args().pages
     began = time.perf_counter()
     try:
-        found = pages()
+        found = (
+            [Page(**json.loads(line)) for line in kept.read_text().splitlines()] if kept and kept.is_file() else pages()
+        )
     except UserError as error:
         print(f"skipped: {error}")
         return
+    if kept and not kept.is_file():
+        kept.write_text("".join(json.dumps(vars(p)) + "\n" for p in found))
     print(f"{len(found)} pages read and extracted in {time.perf_counter() - began:.0f} s")
     learn, test = [p for p in found if p.side == "train"], [p for p in found if p.side == "test"]
     for side, some in (("train", learn), ("test", test)):

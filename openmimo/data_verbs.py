@@ -1,4 +1,4 @@
-"""The verbs of `openmimo data` that work on rows and documents: tag, look, decontaminate, synth, curate, export."""
+"""The verbs of `openmimo data` that work on rows and documents: tag, look, decontaminate, synth, export."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PerMinute = Annotated[Optional[float], typer.Option(help="Requests begun in a mi
 
 def add_verbs(data_app: typer.Typer) -> None:
     """Puts them into the group."""
-    for verb in (tag, look, decontaminate, export):
+    for verb in (tag, look, decontaminate, synth, export):
         data_app.command(verb.__name__)(verb)
 
 
@@ -70,6 +70,40 @@ def decontaminate(
 
     report = decontaminate_file(rows, against, out, n, similarity, field, console())
     console().print(str(report), highlight=False, markup=False)
+
+
+def synth(
+    kind: Annotated[str, typer.Argument(help="analysis, solve, general or creative")],
+    server: Annotated[str, typer.Option(help="An OpenAI-compatible server: http://127.0.0.1:8000")],
+    model: Annotated[str, typer.Option(help="The model's name at the server")],
+    out: Annotated[Path, typer.Option(help="The conversations; OUT.asked, OUT.dropped and OUT.json stand beside it")],
+    source: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(help="Tagged documents (analysis), Problem rows (solve), queries (general); none for creative"),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Responses a query; creative: queries")] = 1,
+    right: Annotated[int, typer.Option(min=1, help="solve: right responses a problem, then it is asked no more")] = 1,
+    budget: Annotated[int, typer.Option(min=1, help="solve: responses a problem at most")] = 8,
+    least_depth: Annotated[float, typer.Option(help="analysis: least reasoning_depth of a document")] = 2.0,
+    max_tokens: Annotated[int, typer.Option(min=1)] = 4096,
+    temperature: Annotated[float, typer.Option(min=0.0)] = 0.6,
+    top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 0.95,
+    seed: int = 0,
+    workers: Workers = 16,
+    per_minute: PerMinute = None,
+    price_in: Annotated[float, typer.Option(min=0.0, help="Of a million prompt tokens")] = 0.0,
+    price_out: Annotated[float, typer.Option(min=0.0, help="Of a million response tokens")] = 0.0,
+    prompts: Annotated[Optional[Path], typer.Option(help="A prompts file of yours [default: the package's]")] = None,  # noqa: UP045
+):
+    """Make synthetic data with any OpenAI-compatible server; solutions are verified. Goes on where it was stopped."""
+    from openmimo.data.synth import Sampling
+    from openmimo.data.synth_file import run_synth
+
+    sampling = Sampling(max_tokens, temperature, top_p, seed)
+    run_synth(
+        kind, source, out, server, model, sampling, samples, right, budget, least_depth, workers, per_minute, price_in,
+        price_out, prompts, console(),
+    )  # fmt: skip
 
 
 def export(

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 mkdir -p .bench/debs .bench/docs
 if ! test -e .bench/datatrove/.ready; then
   "${PYTHON:-python3}" -m venv .bench/datatrove
-  .bench/datatrove/bin/python -m pip install --quiet --disable-pip-version-check "datatrove[processing]==0.10.1" spacy
+  .bench/datatrove/bin/python -m pip install --quiet --disable-pip-version-check "datatrove[processing]==0.10.1" spacy lxml_html_clean
   touch .bench/datatrove/.ready
 fi
 if ! test -e .bench/docs/.ready && command -v apt-get >/dev/null; then

@@ -112,7 +112,8 @@ def read_cache(path: Path) -> dict[str, Answer]:
     for number, line in enumerate(lines[:-1], 1):
         try:
             row = json.loads(line)
-            known[row.pop("key")] = Answer(**row)
+            key = row.pop("key")
+            known[key] = Answer(**row)
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{path}:{number}: not a line of a cache of answers; name another file") from None
     return known
