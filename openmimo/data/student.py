@@ -26,7 +26,7 @@ from openmimo.errors import UserError
 
 BITS = 17  # of the table of features
 READ = 8_000  # characters of a page that are read: its first half and its last
-_BATCH = 256
+_BATCH = 256  # pages a step; fewer where there are few, so that there are 16 steps an epoch
 _SHAPE = 12
 
 
@@ -185,6 +185,7 @@ def train(
     if not heads or len(texts) < 10:
         raise UserError(f"student: {len(texts)} labelled pages are too few to learn from; give 10 or more")
     found = features(texts)
+    used, found.index = np.unique(found.index, return_inverse=True)  # what no page has keeps the weight 0
     targets = {
         h.name: np.array([h.values.index(r[h.name]) if r.get(h.name) is not None else -100 for r in labels])
         for h in heads
@@ -193,22 +194,24 @@ def train(
     order = torch.randperm(len(texts), generator=generator).numpy()
     aside, learn = order[: len(texts) // 10], order[len(texts) // 10 :]
     outputs = sum(len(h.values) for h in heads)
-    table = torch.zeros(1 << BITS, outputs, requires_grad=True)
+    table = torch.zeros(len(used), outputs, requires_grad=True)
     dense = torch.zeros(_SHAPE + 1, outputs, requires_grad=True)
     student = Student(heads, table, dense, {})
-    optimiser = torch.optim.Adam([table, dense], lr)
+    optimiser = torch.optim.Adam([{"params": [table], "lr": lr}, {"params": [dense], "lr": 5 * lr}])
+    rates, size = [group["lr"] for group in optimiser.param_groups], min(_BATCH, max(16, len(learn) // 16))
     for epoch in range(epochs):
-        for group in optimiser.param_groups:
-            group["lr"] = lr * (1 - epoch / epochs)
+        for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate * (1 - epoch / epochs)
         mix = learn[torch.randperm(len(learn), generator=generator).numpy()]
-        for start in range(0, len(mix), _BATCH):
-            pages = mix[start : start + _BATCH]
+        for start in range(0, len(mix), size):
+            pages = mix[start : start + size]
             loss = _loss(student, found.take(pages), {n: t[pages] for n, t in targets.items()})
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
     student.table, student.dense = table.detach(), dense.detach()
     _set_temperatures(student, found.take(aside), {n: t[aside] for n, t in targets.items()})
+    student.table = torch.zeros(1 << BITS, outputs).index_copy(0, torch.from_numpy(used), student.table)
     return student
 
 
