@@ -1,4 +1,4 @@
-"""The verbs of `openmimo data` that work on rows and documents: tag, look, decontaminate, synth, export."""
+"""The verbs of `openmimo data` that work on rows and documents: tag, look, decontaminate, synth, curate, export."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PerMinute = Annotated[Optional[float], typer.Option(help="Requests begun in a mi
 
 def add_verbs(data_app: typer.Typer) -> None:
     """Puts them into the group."""
-    for verb in (tag, look, decontaminate, synth, export):
+    for verb in (tag, look, decontaminate, synth, curate, export):
         data_app.command(verb.__name__)(verb)
 
 
@@ -103,6 +103,38 @@ def synth(
     run_synth(
         kind, source, out, server, model, sampling, samples, right, budget, least_depth, workers, per_minute, price_in,
         price_out, prompts, console(),
+    )  # fmt: skip
+
+
+def curate(
+    problems: Annotated[Path, typer.Argument(help="JSONL or Parquet of Problem rows")],
+    out: Annotated[Path, typer.Option(help="The problems for RL; counts go to OUT.json, answers to OUT.asked")],
+    against: Annotated[Optional[list[str]], typer.Option(help="A benchmark: NAME=FILE; may come again")] = None,  # noqa: UP045
+    n: Annotated[int, typer.Option(min=4, help="Words in a row shared with a benchmark")] = 16,
+    server: Teacher = None,
+    model: Annotated[Optional[str], typer.Option(help="The SFT model: what it solves too often goes")] = None,  # noqa: UP045
+    strong: Annotated[Optional[str], typer.Option(help="A strong model: what it never solves goes")] = None,  # noqa: UP045
+    classifier: Annotated[
+        str | None, typer.Option(help="A model that tells proofs and choices [default: rules]")
+    ] = None,  # noqa: UP045
+    rollouts: Annotated[int, typer.Option(min=1)] = 16,
+    most: Annotated[float, typer.Option(min=0.0, max=1.0, help="Largest pass rate of a math problem")] = 0.9,
+    max_tokens: Annotated[int, typer.Option(min=1)] = 4096,
+    temperature: Annotated[float, typer.Option(min=0.0)] = 1.0,
+    top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
+    seed: int = 0,
+    workers: Workers = 16,
+    per_minute: PerMinute = None,
+    prompts: Annotated[Optional[Path], typer.Option(help="A prompts file of yours [default: the package's]")] = None,  # noqa: UP045
+):
+    """Choose RL problems: checkable, new, uncontaminated, neither too easy nor hopeless; sampled no more than needed."""
+    from openmimo.data.curate_file import run_curate
+    from openmimo.data.synth import Sampling
+
+    sampling = Sampling(max_tokens, temperature, top_p, seed)
+    run_curate(
+        problems, out, against or [], n, server, model, strong, classifier, rollouts, most, sampling, workers, per_minute,
+        prompts, console(),
     )  # fmt: skip
 
 

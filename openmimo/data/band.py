@@ -30,7 +30,7 @@ class Band:
     @property
     def ceiling(self) -> int:
         """The largest number of right responses that is kept; 0.9 of 10 is 9, whatever floats say."""
-        return math.floor(Fraction(str(self.most)) * self.rollouts)
+        return math.floor(Fraction(str(self.most)) * self.rollouts + Fraction(1, 10**9))
 
     def settled(self, right: int, done: int) -> bool | None:
         """True: kept, False: dropped, whatever the responses to come; None: they decide."""

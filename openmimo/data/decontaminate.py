@@ -145,13 +145,7 @@ def decontaminate_file(
     from openmimo.runs import write_atomic
 
     text_of = row_text if field_name is None else lambda row: _field(row, field_name)
-    items: dict[str, list[str]] = {}
-    for argument in against:
-        name, _, file = argument.rpartition("=")
-        name = name or Path(file).stem
-        if name in items:
-            raise UserError(f"--against {argument}: the name {name!r} comes twice; give NAME=FILE")
-        items[name] = [row_text(row) for row in _benchmark(Path(file))]
+    items = {name: [row_text(row) for row in rows] for name, rows in named_benchmarks(against).items()}
     index = Index(items, n, similarity)
     report = DecontaminationReport(n, index.coverage)
     parts = [Path(f"{out}.part"), Path(f"{out}.removed.part")]
@@ -176,6 +170,18 @@ def decontaminate_file(
     parts[1].replace(f"{out}.removed")
     write_atomic(Path(f"{out}.json"), json.dumps(report.to_dict(), indent=1) + "\n")
     return report
+
+
+def named_benchmarks(against: list[str]) -> dict[str, list[Any]]:
+    """NAME=FILE or FILE, several -> name -> rows; the name is the file's where none is given."""
+    found: dict[str, list[Any]] = {}
+    for argument in against:
+        name, _, file = argument.rpartition("=")
+        name = name or Path(file).stem
+        if name in found:
+            raise UserError(f"--against {argument}: the name {name!r} comes twice; give NAME=FILE")
+        found[name] = _benchmark(Path(file))
+    return found
 
 
 def _field(row: Any, name: str) -> str:
