@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from openmimo.errors import UserError
-from openmimo.infer.backends import Answer, Ask
 from openmimo.infer.openai_backend import OpenAIServer
+from openmimo.infer.oracle import Answer, Ask
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 

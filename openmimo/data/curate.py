@@ -21,7 +21,7 @@ from openmimo.data.decontaminate import DecontaminationReport, decontaminate, ro
 from openmimo.data.near import Seen
 from openmimo.data.synth import Sampling, response_of, solve_queries
 from openmimo.data.verify import Verifier
-from openmimo.infer.backends import Ask
+from openmimo.infer.oracle import Ask
 from openmimo.judge.pool import judge_for, require_verdicts
 from openmimo.rows import Problem
 

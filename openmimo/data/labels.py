@@ -20,7 +20,7 @@ from openmimo.data.asking import Asking
 from openmimo.data.document import Document
 from openmimo.data.rubric import Rubric
 from openmimo.errors import UserError
-from openmimo.infer.backends import Ask
+from openmimo.infer.oracle import Ask
 from openmimo.rows import read_jsonl
 
 TRIES = 2  # of a page whose reply cannot be read

@@ -31,7 +31,7 @@ from openmimo.data.near import Seen
 from openmimo.data.rubric import shown
 from openmimo.data.verify import Verifier
 from openmimo.errors import UserError
-from openmimo.infer.backends import Answer, Ask
+from openmimo.infer.oracle import Answer, Ask
 from openmimo.rows import Problem
 
 KINDS = ("analysis", "solve", "general", "creative")

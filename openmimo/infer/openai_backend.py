@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from openmimo.errors import UserError
-from openmimo.infer.backends import Answer, Ask
+from openmimo.infer.oracle import Answer, Ask
 from openmimo.infer.speech import split_reasoning
 
 WAITS_S = (0.5, 2.0, 8.0)  # before each further try
