@@ -177,6 +177,12 @@ def main() -> None:
                 false.append((hit, row, item))
     print(f"\n{len(corpus)} rows that nobody planted: {sum(rules.values())} hits ({', '.join(f'{r} {rules[r]}' for r in RULES)}): "
           f"{near} near copies (3-gram Jaccard >= .5), {len(false)} others")  # fmt: skip
+    plain_hits = [row for row in corpus if sixteen_grams(row) & theirs]
+    of_gram = {gram: text for texts in benchmark.values() for text in texts for gram in sixteen_grams(text)}
+    plain_near = sum(any(jaccard(row, of_gram[g]) >= 0.5 for g in sixteen_grams(row) & theirs) for row in plain_hits)
+    bare = sum(hit is not None for hit in Index(benchmark, args.n, template=0, phrases=[]).find(corpus))
+    print(f"on the same rows: the plain set of 16-grams {len(plain_hits)} hits, {plain_near} of them near copies; ours without any "
+          f"template rule {bare} hits (the package's stop list was made from MATH's training set, so it is at home here)")  # fmt: skip
     for hit, row, item in false[:12]:
         print(
             f"  {hit.rule}: {row[:160]!r}\n     ~ {item[:160]!r}" + (f"\n     by {hit.shared!r}" if hit.shared else "")
@@ -196,6 +202,7 @@ def main() -> None:
         "reworded_share": {c: _share(table[c]) for c in CLASSES},
     }
     report |= {"unplanted_rows": len(corpus), "unplanted_hits": sum(rules.values()), "near_copies": near, "false_hits": len(false),
+               "plain_hits": len(plain_hits), "plain_near_copies": plain_near, "hits_without_templates": bare,
                "uncovered": {name: round(c.uncovered, 4) for name, c in index.coverage.items()},
                "unseen": {name: round(c.unseen, 4) for name, c in index.coverage.items()},
                "mb_per_s": round(size / seconds, 1), "python_mb_per_s": round(size / plain, 1)}  # fmt: skip

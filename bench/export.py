@@ -42,13 +42,14 @@ def main() -> int:
             print(to, dict(export(problems, to, folder / (f"{to}.parquet" if to == "verl" else f"{to}.jsonl"))))
         train_bpe(["What is the sum of all numbers? " * 50], 300, folder / "tokenizer")
         (folder / "answers.json").write_text(json.dumps(answers))
-        done = subprocess.run(
-            [PYTHON, Path(__file__).parent / "peers" / "export_peer.py", folder], capture_output=True, text=True
-        )
-        if done.returncode:
-            print(done.stderr[-2000:])
-            return 1
-        found = json.loads(done.stdout.strip().split("\n")[-1])
+        found = {}
+        for to in WRITERS:
+            command = [PYTHON, Path(__file__).parent / "peers" / "export_peer.py", folder, to]
+            done = subprocess.run(command, capture_output=True, text=True)
+            last = done.stdout.strip().split("\n")[-1]
+            found[to] = (
+                json.loads(last) if done.returncode == 0 else {"error": "it crashed", "trace": done.stderr[-1200:]}
+            )
     report = {}
     for to, row in found.items():
         if "error" in row:

@@ -11,6 +11,7 @@ python=.bench/export/bin/python
 $python -m pip install --quiet --disable-pip-version-check datasets accelerate verifiers==0.1.14 omegaconf hydra-core codetiming \
   ray pylatexenc langdetect fastapi immutabledict nltk beaker-py wandb litellm
 $python -m pip install --quiet --disable-pip-version-check --no-deps trl==1.16.0 verl==0.9.1 tensordict==0.10.0
+$python -m pip install --quiet --disable-pip-version-check --no-deps --target .bench/export-antlr antlr4-python3-runtime==4.11.1
 for repository in THUDM/slime allenai/open-instruct; do
   place=.bench/export-${repository##*/}
   test -e "$place" || git clone --quiet --depth 1 "https://github.com/$repository" "$place"

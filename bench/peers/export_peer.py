@@ -1,8 +1,8 @@
-"""Runs in .bench/export: loads each export by its trainer's own code, and scores right and wrong answers by its reward.
+"""Runs in .bench/export: loads an export by its trainer's own code, and scores right and wrong answers by its reward.
 
-    .bench/export/bin/python bench/peers/export_peer.py FOLDER      # of bench/export.py
+    .bench/export/bin/python bench/peers/export_peer.py FOLDER TRAINER      # the folder is of bench/export.py
 
-Prints one JSON object: trainer -> what was loaded, what its reward gave, or why the real library could not be used.
+Prints one JSON object: what was loaded, what its reward gave, or why the real library could not be used.
 """
 
 import json
@@ -99,25 +99,8 @@ def verifiers():
 
 
 def slime():
-    import importlib.util
-    import types
-
-    class Any_(types.ModuleType):
-        __path__ = []
-
-        def __getattr__(self, name):
-            return object
-
-    for name in (
-        "ray",
-        "slime.observability",
-        "slime.observability.timer",
-    ):  # what the file imports and does not use to read
-        sys.modules.setdefault(name, Any_(name))
     sys.path.insert(0, str(BENCH / "export-slime"))
-    package = types.ModuleType("slime")
-    package.__path__ = [str(BENCH / "export-slime" / "slime")]
-    sys.modules["slime"] = package
+    from slime.rollout.rm_hub import math_utils
     from slime.utils.data import Dataset
     from transformers import AutoTokenizer
 
@@ -133,10 +116,6 @@ def slime():
         apply_chat_template=True,
     )
     scores = {"right": [], "wrong": []}
-    path = BENCH / "export-slime" / "slime" / "rollout" / "rm_hub" / "math_utils.py"
-    spec = importlib.util.spec_from_file_location("math_utils", path)
-    math_utils = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(math_utils)
     for sample in data.samples:
         if sample.metadata.get("rm_type") == "math":
             for kind, found in scores.items():
@@ -146,11 +125,14 @@ def slime():
                     if answer
                     else 0.0
                 )
-    return {"rows": len(data), "loader": "slime.utils.data.Dataset (its source; ray is not needed to read)", **scores}
+    return {"rows": len(data), "loader": "slime.utils.data.Dataset", **scores}
 
 
 def open_instruct():
-    sys.path.insert(0, str(BENCH / "export-open-instruct"))
+    sys.path[:0] = [
+        str(BENCH / "export-antlr"),
+        str(BENCH / "export-open-instruct"),
+    ]  # sympy's antlr is not omegaconf's
     from datasets import load_dataset
 
     rows = load_dataset(
@@ -191,19 +173,10 @@ def open_instruct():
 
 
 if __name__ == "__main__":
-    found = {}
-    for name, load in {
-        "verl": verl,
-        "trl": trl,
-        "verifiers": verifiers,
-        "slime": slime,
-        "open-instruct": open_instruct,
-    }.items():
-        try:
-            found[name] = load()
-        except Exception as error:
-            found[name] = {
-                "error": f"{type(error).__name__}: {str(error)[:300]}",
-                "trace": traceback.format_exc()[-1200:],
-            }
+    try:
+        found = {"verl": verl, "trl": trl, "verifiers": verifiers, "slime": slime, "open-instruct": open_instruct}[
+            sys.argv[2]
+        ]()
+    except Exception as error:
+        found = {"error": f"{type(error).__name__}: {str(error)[:300]}", "trace": traceback.format_exc()[-1200:]}
     print(json.dumps(found))
