@@ -290,3 +290,32 @@ def test_analyses_and_writing(url, tmp_path):
         run_synth("analysis", tmp_path / "d.jsonl", tmp_path / "a", samples=1, least_depth=9.0, **how)
     with pytest.raises(UserError, match="status 404"):
         run_synth("creative", None, tmp_path / "e", samples=1, least_depth=0, **how | {"model": "other"})
+
+
+def test_a_teacher_whose_replies_cannot_be_read(url, tmp_path):
+    """A server's model that knows sums alone is asked for labels: every page twice, then it is said."""
+    from openmimo.data.tagging import run_tag
+
+    (tmp_path / "r.toml").write_text(
+        'prompt = "{text}"\n[heads.tone]\nkind = "class"\nvalues = ["dry", "warm"]\nquestion = "?"\n'
+    )
+    rows = [{"id": str(n), "url": "", "title": "", "text": f"What is {n} + 2?", "source": "s"} for n in range(3)]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    console = Console(file=(tmp_path / "log").open("w"))
+    with pytest.raises(UserError, match="no reply of 'sums' could be read"):
+        run_tag(
+            tmp_path / "d.jsonl",
+            None,
+            tmp_path / "l.jsonl",
+            None,
+            url,
+            "sums",
+            tmp_path / "r.toml",
+            9,
+            16,
+            2,
+            None,
+            0,
+            console,
+        )
+    assert len(read_cache(tmp_path / "l.jsonl.asked")) == 6
