@@ -102,13 +102,33 @@ def main() -> None:
     error, table = calibration(chances[:, columns].max(1), right)
     report["calibration_error"] = round(error, 4)
     print(f"calibration error {error:.3f}: " + ", ".join(f"{r['confidence']:.2f} -> {r['right']:.2f} ({r['rows']})" for r in table))  # fmt: skip
-    report["kept"] = keep_table(test, guesses, peer)
+    good = chances[:, [values.index("math"), values.index("code")]].sum(1)
+    threshold = strict_threshold(learn)
+    report["strict_threshold"] = round(threshold, 4)
+    report["kept"] = keep_table(test, guesses, peer, good, threshold)
     print(json.dumps(report))
 
 
-def keep_table(test, guesses, peer) -> dict:
-    """Share of the good pages kept, of junk and of news turned away, by each way of choosing."""
+def strict_threshold(learn) -> float:
+    """The chance of math or code above which 2.5 % of the training pages' junk stays, each page judged by a student of the
+    other four fifths: chosen without a look at the test pages."""
+    order, good = np.random.default_rng(0).permutation(len(learn)), np.zeros(len(learn))
+    for fold in np.array_split(order, 5):
+        rest = np.setdiff1d(order, fold)
+        student = train([learn[i].text for i in rest], [{"domain": learn[i].label} for i in rest], Rubric.load())
+        values = next(h for h in student.heads if h.name == "domain").values
+        chances = student.probabilities([learn[i].text for i in fold])["domain"]
+        good[fold] = chances[:, [values.index("math"), values.index("code")]].sum(1)
+    return float(np.quantile(good[[p.label == "thin" for p in learn]], 0.975))
+
+
+def keep_table(test, guesses, peer, good, threshold) -> dict:
+    """Share of the good pages kept, of junk and of news turned away, by each way of choosing; and what the student keeps
+    where it turns away as much junk as that way does (`at_equal_rejection`: its threshold is then set on the test pages)."""
     keeps = {name: [g in ("math", "code") for g in guess] for name, guess in guesses.items() if name != "majority"}
+    keeps["student, strict"] = (good > threshold).tolist()
+    junk = np.sort(good[[p.label == "thin" for p in test]])
+    is_good = np.array([p.label in ("math", "code") for p in test])
     if peer:
         filters = list(next(iter(peer["filters"].values()))["given"])
         for kind in ("given", "trafilatura"):
@@ -120,17 +140,32 @@ def keep_table(test, guesses, peer) -> dict:
                     all((seen := peer["filters"][p.id]).get(kind, seen["given"])[f] for f in which) for p in test
                 ]
     groups = {"math": "math", "code": "code", "junk": "thin", "news": "news"}
-    print(f"\n{'':<38}{'math kept':>11}{'code kept':>11}{'junk dropped':>14}{'news dropped':>14}")
+    print(
+        f"\n{'':<38}{'math kept':>11}{'code kept':>11}{'junk dropped':>14}{'news dropped':>14}{'student at that':>18}"
+    )
     table = {}
     for name, kept in keeps.items():
         shares = {
             g: np.mean([k for k, p in zip(kept, test, strict=True) if p.label == label]) for g, label in groups.items()
         }
-        good = [k for k, p in zip(kept, test, strict=True) if p.label in ("math", "code")]
-        table[name] = {"good_kept": round(float(np.mean(good)), 4), "math_kept": round(float(shares["math"]), 4), "code_kept": round(float(shares["code"]), 4),
-                       "junk_dropped": round(1 - float(shares["junk"]), 4), "news_dropped": round(1 - float(shares["news"]), 4), "good_pages": len(good)}  # fmt: skip
+        mine = [k for k, p in zip(kept, test, strict=True) if p.label in ("math", "code")]
+        allowed = sum(k for k, p in zip(kept, test, strict=True) if p.label == "thin")  # junk that this way keeps
+        cut = junk[len(junk) - 1 - allowed] if allowed < len(junk) else -1.0
+        equal = float((good[is_good] > cut).mean())
+        table[name] = {"good_kept": round(float(np.mean(mine)), 4), "math_kept": round(float(shares["math"]), 4), "code_kept": round(float(shares["code"]), 4),
+                       "junk_dropped": round(1 - float(shares["junk"]), 4), "news_dropped": round(1 - float(shares["news"]), 4), "good_pages": len(mine), "student_good_kept_at_equal_rejection": round(equal, 4)}  # fmt: skip
         row = table[name]
-        print(f"{name:<38}{row['math_kept']:>11.1%}{row['code_kept']:>11.1%}{row['junk_dropped']:>14.1%}{row['news_dropped']:>14.1%}")  # fmt: skip
+        print(f"{name:<38}{row['math_kept']:>11.1%}{row['code_kept']:>11.1%}{row['junk_dropped']:>14.1%}{row['news_dropped']:>14.1%}{equal:>18.1%}")  # fmt: skip
+    for what, label, wrong in (
+        ("junk that the student keeps", "thin", True),
+        ("good pages that it drops", None, False),
+    ):
+        some = [
+            p.id
+            for p, k in zip(test, keeps["student"], strict=True)
+            if k == wrong and (p.label == label if label else p.label in ("math", "code"))
+        ]
+        print(f"{what}: {', '.join(i if len(i) < 70 else '...' + i[-60:] for i in some[:30])}")
     return table
 
 

@@ -26,7 +26,7 @@ from openmimo.errors import UserError
 
 BITS = 17  # of the table of features
 READ = 8_000  # characters of a page that are read: its first half and its last
-_BATCH = 256  # pages a step; fewer where there are few, so that there are 16 steps an epoch
+_BATCH, _STEPS = 256, 150  # pages a step; fewer where there are few, so that there are that many steps
 _SHAPE = 12
 
 
@@ -198,7 +198,7 @@ def train(
     dense = torch.zeros(_SHAPE + 1, outputs, requires_grad=True)
     student = Student(heads, table, dense, {})
     optimiser = torch.optim.Adam([{"params": [table], "lr": lr}, {"params": [dense], "lr": 5 * lr}])
-    rates, size = [group["lr"] for group in optimiser.param_groups], min(_BATCH, max(16, len(learn) // 16))
+    rates, size = [group["lr"] for group in optimiser.param_groups], min(_BATCH, max(16, len(learn) * epochs // _STEPS))
     for epoch in range(epochs):
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate * (1 - epoch / epochs)
