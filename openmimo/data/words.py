@@ -171,10 +171,21 @@ def _kinds(raw: bytes) -> np.ndarray:
     letters = (
         (kind[some - 1] == WORD) & (kind[some + 1] == WORD) & ((kind[some - 2] == WORD) | (kind[some + 2] == WORD))
     )
+    hyphen = np.flatnonzero(letters & ((sign == ord("-")) | (sign == ord("/"))))
+    hyphen = hyphen[~_after_command(data, kind, some[hyphen])]
     double = (sign == data[some - 1]) | (sign == data[some + 1])
     bullet = ((data[some - 1] == ord("\n")) | (data[some - 1] == 0)) & (data[some + 1] == ord(" "))
-    kind[some[letters | double | bullet]] = _BLANK
+    kind[some[double | bullet]] = _BLANK
+    kind[some[hyphen]] = _BLANK
     return kind
+
+
+def _after_command(data: np.ndarray, kind: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Whether what stands before is a LaTeX command (of 16 letters at most): the minus of \\pi-x is no hyphen."""
+    before = at - 1
+    for _ in range(16):
+        before = before - (kind[before] == WORD)
+    return data[before] == _SIGN
 
 
 def _borders(raw: bytes, kind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

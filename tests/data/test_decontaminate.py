@@ -38,6 +38,7 @@ def same(a: str, b: str) -> bool:
         (r"\begin{align*}a \cdot b\end{align*}", r"$a\times b$"),
         ("a well-known and/or fact", "A well known and or fact"),
         ("2 − 3 ≤ π", r"2 - 3 \leq \pi"),
+        (r"$i^0+i^1+\cdots+i^{9}-\pi-x$", r"\( i^{0} +\; i^1 + \cdots + i^9 - \pi - x \)"),
         ("* one\n- two", "one two"),
     ],
 )
