@@ -60,6 +60,7 @@ def sft(
     run_sft(source, data, out, recipe, overrides or (), console())
 
 
+app.add_typer(groups.data_app, name="data")
 app.add_typer(groups.rl_app, name="rl")
 app.add_typer(groups.mtp_app, name="mtp")
 
@@ -174,7 +175,6 @@ def serve(
     start_server(checkpoint, host, port, name, slots, mtp, console())
 
 
-app.add_typer(groups.data_app, name="data")
 app.add_typer(groups.judge_app, name="judge")
 
 

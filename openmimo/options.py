@@ -19,7 +19,7 @@ Out = Annotated[Path, typer.Option("--out", help="The folder to write; it appear
 class InOrder(TyperGroup):
     """Lists verbs in the order in which the recipe uses them; typer's own puts the groups last."""
 
-    ORDER = "plan run sft rl mtp eval export report generate chat serve judge simulate trace".split()
+    ORDER = "plan run data sft rl mtp eval export report generate chat serve judge simulate trace".split()
 
     def list_commands(self, context) -> list[str]:
         known = super().list_commands(context)
