@@ -95,26 +95,27 @@ _SAID = {"n-gram": "shared {n}-gram", "whole": "same words as an item", "similar
 
 def decontaminate(
     rows: Iterable[Any],
-    benchmarks: Iterable[Any] | Mapping[str, Iterable[Any]],
+    benchmarks: Iterable[Any] | Mapping[str, Iterable[Any]] | Index,
     n: int = 16,
     text_of: Callable[[Any], str] | None = None,
     **options: Any,
 ) -> tuple[list[Any], list[Any], DecontaminationReport]:
     """(kept, removed, report); kept and removed are the rows themselves, in order.
 
-    benchmarks: rows, or name -> rows of each. text_of: the text of a row that is compared (`row_text` by default), for
+    benchmarks: rows, name -> rows of each, or an Index (built once for many calls; n and options are then its own). text_of: the text of a row that is compared (`row_text` by default), for
     rows and benchmarks alike. options: similarity, template, phrases, as of `overlap.Index`.
     """
     text_of = text_of or row_text
-    named = benchmarks if isinstance(benchmarks, Mapping) else {"benchmark": benchmarks}
-    items = {name: [text_of(row) for row in some] for name, some in named.items()}
-    index = Index(items, n, **options)
-    report = DecontaminationReport(n, index.coverage)
+    index = benchmarks
+    if not isinstance(index, Index):
+        named = benchmarks if isinstance(benchmarks, Mapping) else {"benchmark": benchmarks}
+        index = Index({name: [text_of(row) for row in some] for name, some in named.items()}, n, **options)
+    report = DecontaminationReport(index.n, index.coverage)
     rows = list(rows)
     texts = [text_of(row) for row in rows]
     kept, removed = [], []
     for row, text, hit in zip(rows, texts, index.find(texts), strict=True):
-        report.add(text, hit, items[hit.benchmark][hit.item] if hit else "")
+        report.add(text, hit, index.texts[hit.benchmark][hit.item] if hit else "")
         (removed if hit else kept).append(row)
     return kept, removed, report
 
@@ -162,7 +163,7 @@ def decontaminate_file(
 
         for batch in batches(texts()):
             for text, row, hit in zip(batch, rows.values(), index.find(batch), strict=True):
-                report.add(text, hit, items[hit.benchmark][hit.item] if hit else "")
+                report.add(text, hit, index.texts[hit.benchmark][hit.item] if hit else "")
                 more = {"contaminated": {"benchmark": hit.benchmark, "item": hit.item, "rule": hit.rule}} if hit else {}
                 (removed if hit else kept).write(json.dumps(row | more, ensure_ascii=False) + "\n")
             rows.clear()

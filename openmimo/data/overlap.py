@@ -90,7 +90,7 @@ class Index:
         if not 0 < similarity <= 1:
             raise UserError(f"decontaminate: similarity = {similarity} is no share; give one above 0, up to 1")
         self.n, self.similarity, self.template = n, similarity, template
-        texts = {name: list(items) for name, items in benchmarks.items()}
+        self.texts = texts = {name: list(items) for name, items in benchmarks.items()}
         self.names = [name for name, items in texts.items() for _ in items]
         self.number = [i for items in texts.values() for i in range(len(items))]
         self.coverage = {name: Coverage(len(items)) for name, items in texts.items()}

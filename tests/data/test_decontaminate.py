@@ -192,6 +192,8 @@ def test_rows_of_every_shape_and_an_own_text_of():
     assert [row_text(row) for row in rows] == [ITEM] * 5
     assert decontaminate(rows, [{"problem": ITEM}])[0] == []
     assert decontaminate([(1, ITEM), (2, "x")], [(3, ITEM)], text_of=lambda row: row[1])[0] == [(2, "x")]
+    index = Index({"b": [ITEM]})
+    assert decontaminate(rows, index)[0] == [] and decontaminate(["x"], index)[2].benchmark_items == 1
     with pytest.raises(UserError, match="text_of"):
         decontaminate([{"answer": "4"}], [])
     with pytest.raises(UserError, match="n = 0"):
