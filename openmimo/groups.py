@@ -8,10 +8,12 @@ from typing import Annotated, Optional
 
 import typer
 
+from openmimo.data_verbs import add_verbs
 from openmimo.errors import UserError
 from openmimo.options import Out, Overrides, Source, console
 
 data_app = typer.Typer(no_args_is_help=True, help="Data: from crawled pages to clean, deduplicated, tagged documents.")
+add_verbs(data_app)
 rl_app = typer.Typer(invoke_without_command=True)
 mtp_app = typer.Typer(no_args_is_help=True, help="Multi-token prediction: more layers to draft with.")
 Unsafe = Annotated[

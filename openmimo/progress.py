@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+
+from openmimo.rows import read_jsonl
 
 SHOWN = {  # key -> (label, format)
     "loss": ("loss", "{:.3f}"),
@@ -30,6 +35,45 @@ def describe(row: dict[str, Any]) -> str:
         if row.get(key) is not None:
             parts.append(f"{label} {form.format(row[key])}")
     return "  ".join(parts)
+
+
+@contextmanager
+def counting(title: str, total: int | None, console: Console) -> Iterator[Callable[[int], None]]:
+    """A bar; the function that is given advances it. Plain text from time to time where there is no terminal."""
+    columns = [TextColumn("{task.description:<28}"), BarColumn(bar_width=24), TextColumn("{task.completed:,}"), TimeRemainingColumn(compact=True)]  # fmt: skip
+    bars, began, at = (
+        Bars(*columns, console=console, disable=not console.is_terminal),
+        time.monotonic(),
+        [0, time.monotonic()],
+    )
+    task = bars.add_task(escape(title), total=total)
+
+    def done(count: int) -> None:
+        at[0] += count
+        bars.advance(task, count)
+        now = time.monotonic()
+        if not console.is_terminal and now - at[1] >= PLAIN_EVERY_S:
+            at[1] = now
+            left = f"  ETA {(now - began) / at[0] * (total - at[0]):.0f} s" if total and at[0] else ""
+            console.print(
+                f"{title}: {at[0]:,}" + (f" of {total:,}" if total else "") + left, highlight=False, markup=False
+            )
+
+    with bars:
+        yield done
+
+
+@contextmanager
+def reading(path: Path, console: Console) -> Iterator[Iterator[tuple[str, Any]]]:
+    """The values of a JSONL file (as `rows.read_jsonl`), with a bar of the rows read."""
+    with counting(f"{path.name}: rows", None, console) as done:
+
+        def counted() -> Iterator[tuple[str, Any]]:
+            for value in read_jsonl(path):
+                done(1)
+                yield value
+
+        yield counted()
 
 
 class Progress:

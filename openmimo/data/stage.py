@@ -29,6 +29,9 @@ from openmimo.model.tokenizer import Tokenizer, train_bpe
 from openmimo.rows import Problem, read_jsonl, read_rows, write_jsonl, write_rows
 from openmimo.runs import Context, write_atomic
 
+# Procedural problems differ by a number or a word: only copies count, and what several of them share is no template.
+WHOLE_COPIES = {"similarity": 1.0, "template": 0, "phrases": ()}
+
 
 def problems(context: Context) -> None:
     """train.jsonl, test.jsonl, sft.jsonl, synthetic.jsonl, counts.json."""
@@ -38,7 +41,9 @@ def problems(context: Context) -> None:
     held_out, n = [question_of(e.problem) for e in test], context.recipe.data.ngram
 
     def clean(name: str, rows: list, text_of: Callable[[Any], str]) -> list:
-        kept, _, report = decontaminate(rows, held_out, n, lambda row: row if isinstance(row, str) else text_of(row))
+        kept, _, report = decontaminate(
+            rows, held_out, n, lambda row: row if isinstance(row, str) else text_of(row), **WHOLE_COPIES
+        )
         context.log.say(f"{name}: {report}")
         dropped[f"{name}: shares an n-gram with a held-out problem"] = len(rows) - len(kept)
         return kept
@@ -105,7 +110,7 @@ def corpus(context: Context) -> None:
     documents, counts["tags"] = tag_documents(documents)
     held_out = [question_of(p) for p in read_rows(context.inputs["problems"] / "test.jsonl", Problem)]
     documents, _, report = decontaminate(
-        documents, held_out, settings.ngram, lambda d: d if isinstance(d, str) else asked(d)
+        documents, held_out, settings.ngram, lambda d: d if isinstance(d, str) else asked(d), **WHOLE_COPIES
     )
     log.say(str(report))
     log.row({"step": 5, "total": 6})

@@ -3,17 +3,17 @@
     backend = Ours(engine); events = backend.generate(requests); backend.update_weights(state, version)
 
 A Backend takes token ids and gives tokens with their log-probabilities, and takes new weights: what RL needs. An Oracle
-takes chats and gives text: what synthesis needs. vLLM's are in vllm_backend.py, the servers' in openai_backend.py.
+(oracle.py) takes chats and gives text: what synthesis needs. vLLM's are in vllm_backend.py, the servers' in openai_backend.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
 from openmimo.infer.engine import Engine, Event, Request, generate
+from openmimo.infer.oracle import Answer, Ask
 from openmimo.infer.speech import split_reasoning
 from openmimo.model.tokenizer import Tokenizer
 
@@ -27,33 +27,6 @@ class Backend(Protocol):
     def update_weights(self, state: dict[str, Tensor], version: int) -> None: ...
 
     def close(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A chat to be answered. seed: of its own random numbers."""
-
-    messages: tuple[dict[str, str], ...]
-    max_tokens: int
-    temperature: float = 1.0
-    top_p: float = 1.0
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What was said: reasoning and answer apart, why it ended (`stop`, `length`), how many tokens it took."""
-
-    reasoning: str
-    text: str
-    finish_reason: str
-    tokens: int
-
-
-class Oracle(Protocol):
-    """`answer` returns the answers in the order of the asks."""
-
-    def answer(self, asks: list[Ask]) -> list[Answer]: ...
 
 
 class Ours:

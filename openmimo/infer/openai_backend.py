@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from openmimo.errors import UserError
-from openmimo.infer.backends import Answer, Ask
+from openmimo.infer.oracle import Answer, Ask
 from openmimo.infer.speech import split_reasoning
 
 WAITS_S = (0.5, 2.0, 8.0)  # before each further try
@@ -70,9 +70,10 @@ class OpenAIServer:
 
     def answer(self, asks: list[Ask]) -> list[Answer]:
         with ThreadPoolExecutor(self.workers) as pool:
-            return list(pool.map(self._one, asks))
+            return list(pool.map(self.ask, asks))
 
-    def _one(self, ask: Ask) -> Answer:
+    def ask(self, ask: Ask) -> Answer:
+        """One chat; threads may call it side by side."""
         body = {"model": self.model, "messages": list(ask.messages), "max_tokens": ask.max_tokens}
         body |= {"temperature": ask.temperature, "top_p": ask.top_p, "seed": ask.seed}
         found = self.server.post("/v1/chat/completions", body)
@@ -81,4 +82,7 @@ class OpenAIServer:
         reasoning = message.get("reasoning_content") or message.get("reasoning") or ""
         if not reasoning:
             reasoning, text = split_reasoning(text, opened=False)
-        return Answer(reasoning, text, choice["finish_reason"], found["usage"]["completion_tokens"])
+        usage = found["usage"]
+        return Answer(
+            reasoning, text, choice["finish_reason"], usage["completion_tokens"], usage.get("prompt_tokens", 0)
+        )
