@@ -3,8 +3,8 @@
     python -c "from openmimo.data.formulas import formula_of; from openmimo.data.html_tree import parse; print(formula_of(parse('<img class=latex alt=x^2>').first('img')))"
 
 Known: MathML (its TeX annotation, else alttext, else converted), KaTeX, MathJax 2 and 3 (script, attribute, assistive
-MathML), `data-tex` and the like, and images (alt, title or the URL that drew them). Formulas written in the text with
-$ or \\( \\) are text and stay as they are.
+MathML; TeX or AsciiMath), `data-tex` and the like, and images (alt, title or the URL that drew them). Formulas written in the text
+are text: see text_formulas.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote, unquote_plus
 
-from openmimo.data.html_tree import Element
+from openmimo.data.asciimath import asciimath_to_latex
+from openmimo.data.html_tree import Element, unescape
 from openmimo.data.mathml import mathml_source_to_latex, mathml_to_latex
 
 
@@ -38,6 +39,7 @@ _URL_TEX = re.compile(
     re.I,
 )
 _TEX_CHARACTER = re.compile(r"[\\^_={}]|^[A-Za-z0-9]$|^\W$|^[-+*/().,A-Za-z0-9<>| ]{1,12}$")
+_ANNOTATION = re.compile(r"<annotation([^>]*)>(.*?)</annotation>", re.S)
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 
 
@@ -70,25 +72,20 @@ def clean_latex(latex: str) -> str:
 
 def _of_mathml(math: Element) -> Formula:
     display = math.attrs.get("display") == "block" or math.attrs.get("mode") == "display"
-    for element in math.descendants():
-        if (
-            element.tag == "annotation"
-            and "tex" in element.attrs.get("encoding", "").lower()
-            and element.text().strip()
-        ):
-            return Formula(clean_latex(element.text()), display)
+    for attributes, text in _ANNOTATION.findall(math.source):
+        if "tex" in attributes.lower() and text.strip():
+            return Formula(clean_latex(unescape(text)), display)
     alttext = math.attrs.get("alttext", "").strip()
-    return Formula(clean_latex(alttext) if alttext else mathml_to_latex(math), display)
+    return Formula(clean_latex(alttext) if alttext else mathml_to_latex(math.expand()), display)
 
 
 def _of_script(script: Element) -> Formula | None:
     kind = script.attrs.get("type", "").lower()
-    if not kind.startswith("math/"):
-        return None
     source, display = script.text(), "mode=display" in kind.replace(" ", "")
-    if kind.startswith("math/tex"):
-        return Formula(clean_latex(re.sub(r"%\s*<!\[CDATA\[|%\s*\]\]>|<!\[CDATA\[|\]\]>", "", source)), display)
-    return Formula(mathml_source_to_latex(source), display) if kind.startswith("math/mml") else None
+    source = re.sub(r"%\s*<!\[CDATA\[|%\s*\]\]>|<!\[CDATA\[|\]\]>", "", source)
+    if "mml" in kind or "mathml" in kind:
+        return Formula(mathml_source_to_latex(source), display)
+    return Formula(asciimath_to_latex(source.strip()) if "ascii" in kind else clean_latex(source), display)
 
 
 def _of_image(attrs: dict[str, str]) -> Formula | None:

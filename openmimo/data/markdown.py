@@ -9,6 +9,7 @@ quotes (strict Markdown would indent it); emphasis and link addresses go; nothin
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from openmimo.data.blocks import Block, CodeSpan, inline_text, prefixed, render
@@ -38,14 +39,14 @@ class Frame:
     rows: list[list[str]] = field(default_factory=list)
 
 
-def to_markdown(root: Element) -> str:
-    """Markdown of the element's content; elements marked `skip` are left out."""
+def to_markdown(root: Element, rewrite: Callable[[str], str] | None = None) -> str:
+    """Markdown of the element's content; elements marked `skip` are left out. rewrite: applied to its text, not to code."""
     writer = _Writer()
     stack: list[tuple[Element | str, bool]] = [(root, False)]
     while stack:
         node, leaving = stack.pop()
         if isinstance(node, str):
-            writer.inline.append(_BLANKS.sub(" ", node))
+            writer.inline.append(_BLANKS.sub(" ", rewrite(node) if rewrite else node))
         elif leaving:
             writer.leave(node)
         elif not (node.skip and node is not root) and writer.enter(node):
