@@ -170,6 +170,20 @@ def pages(packages: tuple[str, ...], limit: int) -> list[GoldPage]:
     return out
 
 
+def pydoc_pages() -> list[GoldPage]:
+    """Pages that pydoc renders of modules of the standard library, gold from its plain text of the same modules."""
+    import importlib
+    import pydoc
+
+    html, out = pydoc.HTMLDoc(), []
+    for name in "bisect calendar cmd colorsys configparser csv difflib fnmatch fractions gettext heapq numbers quopri sched textwrap".split():
+        module = importlib.import_module(name)
+        text = pydoc.plaintext.document(module).split("\nFILE\n")[0]
+        gold = name + "\n" + re.sub(r"^ [ |]*", "", text, flags=re.M)
+        out.append(GoldPage("docs", f"pydoc/{name}", "", html.page(name, html.document(module, name)), gold, 0))
+    return out
+
+
 if __name__ == "__main__":
     for package in TEST + TRAIN:
         got = pages((package,), 60)

@@ -17,6 +17,9 @@ import numpy as np
 from openmimo.data.text_blocks import Blocks, context_features, features
 
 
+MAX_BLOCKS = 3_000
+
+
 @dataclass(frozen=True)
 class Trees:
     """features, thresholds, left, right, values: of all nodes, a leaf its own child; roots: where each tree begins."""
@@ -49,8 +52,10 @@ class BlockModel:
     def predict(self, blocks: Blocks) -> np.ndarray:
         """(blocks,) probability that a block is content."""
         x = features(blocks, self.words)
-        first = self.rounds[0].predict(x)
-        return self.rounds[1].predict(np.hstack([x, context_features(blocks, first)]))
+        step = -(-len(x) // MAX_BLOCKS)  # of a page with very many blocks some speak for their neighbours
+        first = np.repeat(self.rounds[0].predict(x[::step]), step)[: len(x)]
+        x = np.hstack([x, context_features(blocks, first)])
+        return np.repeat(self.rounds[1].predict(x[::step]), step)[: len(x)]
 
 
 @lru_cache(maxsize=1)

@@ -79,7 +79,8 @@ def _guess(data: bytes) -> str:
         wrong = text.count("\ufffd") / len(text)
         score = sum(c in common for c in text) / len(text) - 5 * wrong
         if encoding in ("cp1251", "koi8_r"):
-            score = score * 0.9 if score > 0.6 else 0  # 29 letters are nearly all of an alphabet
+            runs = len(re.findall(rb"[\x80-\xff]+", sample))  # accents stand alone, Cyrillic words do not
+            score = score * 0.9 if score > 0.6 and len(text) > 2.5 * runs else 0
         else:
             score = score * 2.2
         if score > best_score:

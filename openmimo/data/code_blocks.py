@@ -6,12 +6,15 @@ python -c "from openmimo.data.code_blocks import *; from openmimo.data.html_tree
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from openmimo.data.html_tree import Element, unescape
 
 _LINES = frozenset("div p li tr ol ul table tbody".split())  # an element that begins and ends a line of code
 _GUTTER = re.compile(r"gutter|line-?_?n(o|os|um|ums|umber|umbers)\b|linenum|lineno|blob-num|\blnum|\bln\b|hljs-ln|row-?num|\blno\b", re.I)
 _COPY = re.compile(r"copy|clipboard|toolbar|code-?(lang|header|title)|expand", re.I)
+_CLASS = re.compile(r'(?:^| )class="([^"]*)"')
+_NO_GUTTERS = frozenset("pre code table tr tbody body".split())
 _LITTLE = 40  # characters: the text of a button
 _PLAIN = re.compile(r"</?(?:span|code|b|i|em|strong|font|u|var|mark|samp|tt|a|ins|del|kbd|s)(?: [^>]*)?>")
 _BREAK = re.compile(r"<br(?: [^>]*)?>")
@@ -27,13 +30,21 @@ _NO_LANGUAGE = frozenset(
 
 def is_gutter(element: Element) -> bool:
     """Line numbers and copy buttons beside a listing: their class says so, and so does their text."""
-    names = element.written
-    if "class=" not in names or element.tag in ("pre", "code", "table", "tr", "tbody", "body"):
+    if not element.written or element.tag in _NO_GUTTERS:
         return False
-    classes = element.attrs["class"]
-    if _GUTTER.search(classes):
+    kind = _gutter_kind(element.written)
+    if kind == "numbers":
         return re.fullmatch(r"[\d\s.:|]*", element.expand().text()) is not None
-    return _COPY.search(classes) is not None and not element.source and _is_short(element)
+    return kind == "copy" and not element.source and _is_short(element)
+
+
+@lru_cache(maxsize=4096)
+def _gutter_kind(written: str) -> str:
+    """What the class in written attributes says: numbers, copy or nothing."""
+    match = _CLASS.search(written)
+    if match is None:
+        return ""
+    return "numbers" if _GUTTER.search(match[1]) else "copy" if _COPY.search(match[1]) else ""
 
 
 def _is_short(element: Element) -> bool:

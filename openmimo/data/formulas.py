@@ -38,6 +38,7 @@ _URL_TEX = re.compile(
     r"[?&](?:latex|tex|formula|eq|chl)=([^&]+)|(?:codecogs\.com/[a-z]+\.(?:latex|image|download)|mimetex\.cgi|mathtex\.cgi)\?(.+)",
     re.I,
 )
+_MAYBE = re.compile(r"katex|math|mwe-|data-(?:tex|latex|formula|math|expr)", re.I)
 _TEX_CHARACTER = re.compile(r"[\\^_={}]|^[A-Za-z0-9]$|^\W$|^[-+*/().,A-Za-z0-9<>| ]{1,12}$")
 _ANNOTATION = re.compile(r"<annotation([^>]*)>(.*?)</annotation>", re.S)
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
@@ -45,13 +46,16 @@ _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 
 def formula_of(element: Element) -> Formula | None:
     """The formula that this element is, as a whole; None where it is none."""
-    tag, attrs = element.tag, element.attrs
+    tag, attrs = element.tag, element.attrs if element.tag == "img" else {}
     if tag == "math":
         return _of_mathml(element)
     if tag == "script":
         return _of_script(element)
     if tag == "img":
         return _of_image(attrs)
+    if tag != "mjx-container" and not _MAYBE.search(element.written):
+        return None
+    attrs = element.attrs
     for name in _TEX_ATTRIBUTES:
         if attrs.get(name, "").strip() and _TEX_CHARACTER.search(attrs[name].strip()):
             return Formula(clean_latex(attrs[name]), "display" in attrs.get("class", "") or tag == "div")

@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 
 MAX_CHARACTERS = 12_000_000  # of a page are looked at
-MAX_MARKUP = 2_500_000  # characters, once scripts, styles, comments and data: URLs are out
-MAX_TAGS = 120_000
-MAX_ELEMENTS = 120_000  # of the repaired tree
+MAX_MARKUP = 2_000_000  # characters, once scripts, styles, comments and data: URLs are out
+MAX_TAGS = 100_000
+MAX_ELEMENTS = 40_000  # of the repaired tree, those inside <pre> and <math> aside
 MAX_DEPTH = 1_000  # opening tags below this depth are dropped: parsers walk the open elements again and again
 MAX_FORMATTING = 12  # open <b>, <font> ... : a parser opens all of them again in each paragraph that follows
 _LARGE = 1_000_000  # characters
-_SUSPECT_TAGS = 20_000  # fewer tags are parsed as they are
+_SUSPECT_TAGS = 8_000  # fewer tags are parsed as they are
 _LONG = 60_000  # bytes: shorter pages cannot hold too many attributes
 _TAG = re.compile(r"""<(/?)([a-zA-Z][^\s/>]*)((?:[^>"']++|"[^"]*+"|'[^']*+'|["'])*+)>?""")
 _MANY_ATTRIBUTES = re.compile(rb"""<(?:[ =]|"[^"]*+"|'[^']*+'|["']){3000,}+""")  # a parser compares each with all others
@@ -43,6 +43,9 @@ def within_limits(html: str) -> bytes:
         html = _DATA_URL.sub("data:", html)[:MAX_MARKUP]
     data = html.encode("utf-8", "replace")
     tags = data.count(b"<")
+    if tags > MAX_TAGS:
+        html = "<".join(html.split("<", MAX_TAGS)[:MAX_TAGS])
+        data, tags = html.encode("utf-8", "replace"), MAX_TAGS
     if tags > _SUSPECT_TAGS:  # MathML's own are cheap at any depth
         tags -= 2 * sum(data.count(b"<m" + c) for c in (b"i", b"n", b"o", b"r", b"s", b"t", b"f"))
     if (tags > _SUSPECT_TAGS and _is_suspect(html)) or (len(data) > _LONG and _has_many_attributes(data)):
@@ -55,11 +58,10 @@ def _has_many_attributes(data: bytes) -> bool:
 
 
 def _is_suspect(html: str) -> bool:
-    """Too many tags, or too many open at a time."""
+    """Too many tags open at a time."""
     open_tags: dict[str, int] = {}
     depth = formatting = 0
-    names = _NAME.findall(html)
-    for name in names:
+    for name in _NAME.findall(html):
         if name in _CLOSED_BY_OTHERS:
             continue
         if name[0] != "/":
@@ -72,7 +74,7 @@ def _is_suspect(html: str) -> bool:
             open_tags[name[1:]] -= 1
             depth -= 1
             formatting -= name[1:] in _FORMATTING
-    return len(names) > MAX_TAGS
+    return False
 
 
 def _without_raw(html: str) -> str:
@@ -102,17 +104,14 @@ def _without_raw(html: str) -> str:
 
 
 def _tame(html: str) -> str:
-    """Without the tags that would nest too deep, close nothing, come too late or carry countless attributes."""
+    """Without the tags that would nest too deep, close nothing or carry countless attributes."""
     open_tags: dict[str, int] = {}
-    depth = formatting = tags = 0
+    depth = formatting = 0
 
     def keep(match: re.Match) -> str:
-        nonlocal depth, formatting, tags
+        nonlocal depth, formatting
         closing, tag, attributes = match.groups()
         tag = tag.lower()
-        tags += 1
-        if tags > MAX_TAGS:
-            return ""
         if len(attributes) > 3000 and _has_many_attributes(b"<" + attributes.encode("utf-8", "replace")):
             attributes = ""
         whole = match[0] if attributes else f"<{closing}{tag}>"

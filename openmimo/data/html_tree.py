@@ -152,9 +152,6 @@ def _prune(tree: LexborHTMLParser) -> Page:
         elif tag == "title":
             page.title = " ".join((node.text() or "").split()) or page.title
         node.decompose()
-    head = tree.css_first("head")
-    if head is not None:
-        head.decompose()
     page.lang = tree.root.attributes.get("lang") or tree.root.attributes.get("xml:lang") or ""
     return page
 

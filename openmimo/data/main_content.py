@@ -14,32 +14,49 @@ import numpy as np
 
 from openmimo.data.block_model import model
 from openmimo.data.html_tree import Element, Page
+from openmimo.data.markdown import heading_level
 from openmimo.data.text_blocks import INLINE, Blocks, find_blocks
+from openmimo.data.threads import bodies_of
 
 _SKIP_ROLES = frozenset("navigation banner contentinfo search complementary menu menubar dialog alertdialog toolbar".split())
 _SHOWN_SHARE = 0.4  # of the page's text: an element with more is content, hidden or not
+_LEAST_TEXT = 400  # characters: with less than that there is nothing to choose from
+_HEADINGS = frozenset(["h1", "h2", "h3", "h4", "h5", "h6"])
+_TITLE_ABOVE = 8  # blocks
+_AMONG = 40  # blocks
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.I)
-_SUSPECT = re.compile(r'(?:^| )(?:role=|hidden=|aria-hidden="true|style="[^"]*(?:display|visibility))')
+_SUSPECT = re.compile(r'(?:^| )(?:role="|hidden=|aria-hidden="true|style="[^"]*(?:display|visibility))')
 
 
 def skip_by_markup(page: Page) -> None:
     """Roles, hidden elements; renderings by MathJax 2 that stand beside their source."""
-    with_source = {e.parent_index for e in page.elements if e.is_formula_source}
-    whole = 0
-    for element in page.elements:
-        if not element.written:
+    elements = page.elements
+    with_source = {e.parent_index for e in elements if e.tag == "script"}
+    sizes: list[int] = []
+    for i, element in enumerate(elements):
+        written = element.written
+        if not written:
             continue
-        if _SUSPECT.search(element.written) and element.tag not in ("html", "body", "main"):
+        may_hide = "hidden" in written or "role=" in written or "style=" in written
+        if may_hide and _SUSPECT.search(written) and element.tag not in ("html", "body", "main"):
             attrs = element.attrs
             if attrs.get("role", "").lower() in _SKIP_ROLES:
                 element.skip = True
             elif "hidden" in attrs or attrs.get("aria-hidden") == "true" or _HIDDEN.search(attrs.get("style", "")):
                 element.skip = element.tag != "img" and not element.formulas
-            if element.skip and (hidden := len(element.text())) > 500:  # a script would show it
-                whole = whole or len(page.root.text())
-                element.skip = hidden < _SHOWN_SHARE * whole
+            if element.skip:
+                sizes = sizes or _text_sizes(page)
+                element.skip = sizes[i] < 500 or sizes[i] < _SHOWN_SHARE * sizes[0]  # else a script would show it
         if with_source and element.parent_index in with_source and any(c.startswith("mathjax") for c in element.classes):
             element.skip = True
+
+
+def _text_sizes(page: Page) -> list[int]:
+    """Characters in each element and all below it."""
+    sizes = [len(e.source) + sum(len(c.strip()) for c in e.children if isinstance(c, str)) for e in page.elements]
+    for i in range(len(sizes) - 1, 0, -1):
+        sizes[max(page.elements[i].parent_index, 0)] += sizes[i]
+    return sizes
 
 
 def find_main(page: Page, url: str | None = None) -> Element:
@@ -49,8 +66,10 @@ def find_main(page: Page, url: str | None = None) -> Element:
     """
     skip_by_markup(page)
     blocks = find_blocks(page, url)
-    if blocks.texts:
-        keep_blocks(blocks, choose(blocks, model().predict(blocks)))
+    if sum(map(len, blocks.texts)) >= _LEAST_TEXT:
+        keep = choose(blocks, model().predict(blocks)) | in_posts(blocks)
+        keep |= code_between(blocks, keep)
+        keep_blocks(blocks, keep | headings(blocks, keep))
     return page.root
 
 
@@ -63,6 +82,41 @@ def choose(blocks: Blocks, chance: np.ndarray) -> np.ndarray:
     keep = np.zeros(len(size), dtype=bool)
     keep[order[: int(np.argmax(score)) + 1]] = True
     return keep
+
+
+def in_posts(blocks: Blocks) -> np.ndarray:
+    """(blocks,) those in the text of a post of a thread."""
+    inside = bytearray(len(blocks.page.elements))
+    bodies = bodies_of(blocks.page)
+    for i in bodies:
+        inside[i] = 1
+    if bodies:
+        for i, element in enumerate(blocks.page.elements):
+            if element.parent_index >= 0 and inside[element.parent_index]:
+                inside[i] = 1
+    return np.array([inside[i] for i in blocks.elements], dtype=bool)
+
+
+def headings(blocks: Blocks, keep: np.ndarray) -> np.ndarray:
+    """(blocks,) headings right above a block to keep, and the page's own title shortly before the first of them."""
+    elements = [blocks.page.elements[i] for i in blocks.elements]
+    found = np.array([e.tag in _HEADINGS for e in elements]) & np.append(keep[1:], False)
+    first = int(np.argmax(keep))
+    for i in range(first - 1, max(first - _TITLE_ABOVE, -1), -1):
+        if elements[i].tag == "h1" or any(c.__class__ is Element and heading_level(c) == 1 for c in elements[i].children):
+            found[i] = True
+            break
+    return found
+
+
+def code_between(blocks: Blocks, keep: np.ndarray) -> np.ndarray:
+    """(blocks,) code and formulas that stand among blocks to keep: a listing by lines, a table of formulas."""
+    share = np.array([blocks.code[i] / blocks.chars[i] for i in blocks.elements])
+    kept = np.flatnonzero(keep)
+    at = np.searchsorted(kept, np.arange(len(keep)))
+    before = np.arange(len(keep)) - kept[np.maximum(at - 1, 0)]
+    after = kept[np.minimum(at, len(kept) - 1)] - np.arange(len(keep))
+    return (share > 0.5) & (before > 0) & (after > 0) & (np.minimum(before, after) <= _AMONG)
 
 
 def keep_blocks(blocks: Blocks, keep: np.ndarray) -> None:

@@ -94,7 +94,7 @@ class _Writer:
     def enter_block(self, element: Element) -> bool:
         tag = element.tag
         kind = ""
-        if _heading_level(element):
+        if heading_level(element):
             kind = "heading"
         elif tag in ("li", "blockquote", "dd"):
             kind = tag
@@ -139,7 +139,7 @@ class _Writer:
             parent.blocks += blocks  # a caption, text between rows
             parent.blocks.append(Block(markdown_table(frame.rows)))
         elif frame.kind == "heading":
-            level, text = _heading_level(element), " ".join(render(blocks).split())
+            level, text = heading_level(element), " ".join(render(blocks).split())
             if text:
                 parent.blocks.append(Block("#" * level + " " + text))
         elif frame.kind == "li":
@@ -217,7 +217,8 @@ class _Writer:
             self.inline.append(mark + (text if len(text) == 1 or text.isdigit() and len(text) < 2 else f"{{{text}}}"))
 
 
-def _heading_level(element: Element) -> int:
+def heading_level(element: Element) -> int:
+    """1 to 6 of a heading, pydoc's too; 0 for any other element."""
     level = _HEADINGS.get(element.tag, 0)
     for name in element.classes if not level and element.tag in ("strong", "td") else ():
         level = level or _PYDOC_HEADINGS.get((element.tag, name), 0)

@@ -142,7 +142,7 @@ class _Runs:
         if self.mono and gap > 0.4 * glyph.size:
             width = max(self.run[-1][2] - self.run[-1][1], 0.45 * glyph.size)
             self.run.append((" " * max(1, round(gap / width)), last, glyph.x0))
-        elif not self.mono and gap > 0.12 * self.size and self.run[-1][0] != " " and glyph.character != " ":
+        elif not self.mono and not script and gap > 0.12 * self.size and self.run[-1][0] != " " and glyph.character != " ":
             self.run.append((" ", last, glyph.x0))
 
     def end(self) -> None:

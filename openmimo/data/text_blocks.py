@@ -56,6 +56,7 @@ class Blocks:
     around: list[int]
     depths: list[int]
     names: list[str]
+    code: list[int]  # characters of code and formulas
 
 
 def find_blocks(page: Page, url: str | None = None) -> Blocks:
@@ -67,6 +68,7 @@ def find_blocks(page: Page, url: str | None = None) -> Blocks:
     parts: dict[int, list[str]] = {}
     chars, link_chars, links = [0] * count, [0] * count, [0] * count
     own, around, depths, in_link, names = [0] * count, [0] * count, [0] * count, [False] * count, [""] * count
+    code, in_code = [0] * count, [False] * count
     dead = bytearray(count)
     for i, element in enumerate(elements):
         parent, tag = element.parent_index, element.tag
@@ -88,10 +90,12 @@ def find_blocks(page: Page, url: str | None = None) -> Blocks:
             elif tag == "img" and _FORMULA_IMAGE.search(element.written):
                 parts.setdefault(block, []).append("$formula$")
                 chars[block] += 8
+                code[block] += 8
                 continue
             elif element.formulas and (tag == "math" or tag == "script"):
                 parts.setdefault(block, []).append("$formula$")
                 chars[block] += 8
+                code[block] += 8
                 continue
         else:
             block = own[i] = i
@@ -102,9 +106,10 @@ def find_blocks(page: Page, url: str | None = None) -> Blocks:
                 text = _TAGS.sub("", element.source).strip()
                 if text:
                     parts[i] = [text]
-                    chars[i] = len(text)
+                    chars[i] = code[i] = len(text)
                 continue
         in_link[i] = linked
+        in_code[i] = tag == "code" or tag == "tt" or (block != i and in_code[parent])
         for child in element.children:
             if child.__class__ is str:
                 text = child.strip()
@@ -114,11 +119,13 @@ def find_blocks(page: Page, url: str | None = None) -> Blocks:
                     else:
                         parts[block] = [text]
                     chars[block] += len(text)
+                    if in_code[i]:
+                        code[block] += len(text)
                     if linked:
                         link_chars[block] += len(text)
     order = sorted(parts)
     texts = [" ".join(parts[i]) for i in order]
-    return Blocks(page, order, texts, chars, link_chars, links, own, around, depths, names)
+    return Blocks(page, order, texts, chars, link_chars, links, own, around, depths, names, code)
 
 
 def class_words(names: str) -> list[str]:

@@ -30,6 +30,10 @@ _AUTHOR = re.compile(
 _SCORE = re.compile(r"(?:^| )(js-vote-count|vote-count-post|vote-count|score|votes|upvote-count|like-count|reaction-score|Post-points)(?: |$)", re.I)
 _ACCEPTED = re.compile(r"accepted-answer|acceptedAnswer|accepted_answer|is-solution|best-answer|bestanswer|solved-answer|message--solution", re.I)
 _NUMBER = re.compile(r"[-−+]?\d[\d,]*(?:\.\d+)?[kK]?")
+_CERTAIN = re.compile(  # no blog or shop has these
+    r"(?:^| )(question|answer|topic-post|postbit|postbitlegacy|postcontainer|message--post|post_wrapper|cPost|ipsComment|CommentPost|topic-body crawler-post|"
+    r"bbp-reply|post has-profile|post bg[12]|post classic)(?: |$)"
+)
 _MAX_POSTS = 1_000
 
 
@@ -51,6 +55,22 @@ def posts_of(page: Page) -> list[Post]:
     posts = [_post(page, index, element) for index, element in roots[:_MAX_POSTS]]
     posts = [post for post in posts if post.text]
     return posts if len(posts) >= 2 else []
+
+
+def bodies_of(page: Page) -> list[int]:
+    """Places in Page.elements of the texts of posts and comments, where the markup leaves no doubt that this is a thread."""
+    roots = [(i, e) for i, e in _roots(page) if _CERTAIN.search(e.attrs.get("class", "")) or "itemtype" in e.written]
+    if len(roots) < 2:
+        return []
+    inside, found = set(), []
+    wanted = {i for i, _ in roots}
+    for i, element in enumerate(page.elements):
+        if i in wanted or element.parent_index in inside:
+            inside.add(i)
+            if element.written and ("class=" in element.written or "itemprop=" in element.written):
+                if _BODY.search(element.attrs.get("class", "")) or element.attrs.get("itemprop", "") in ("text", "articleBody"):
+                    found.append(i)
+    return found
 
 
 def _roots(page: Page) -> list[tuple[int, Element]]:
