@@ -22,6 +22,7 @@ _NEVER_CONTENT = [
 ]
 _PRUNED = ",".join(["script", "meta[content]", "link[rel][href]", "title", *_NEVER_CONTENT])
 _SOURCE_TAGS = frozenset(["pre", "math"])  # many small elements, seldom looked into one by one
+_TEXTS_OF_THEIR_OWN = _SOURCE_TAGS | {"script", "img"}
 _RAW_TAGS = _SOURCE_TAGS | frozenset("script xmp plaintext noembed noframes".split())  # the latter: without escapes
 _VOID = frozenset("br img hr input meta link col area base embed source track wbr param basefont bgsound frame keygen".split())  # fmt: skip
 _COMMENT = re.compile(r"<!--.*?-->", re.S)
@@ -66,7 +67,7 @@ class Element:
     def expand(self) -> Element:
         """Itself, with children in place of the source. Their parent_index points nowhere."""
         if self.source:
-            self.children, self.source = _read_elements(f"<{self.tag}>{self.source}", whole=False)[0].children, ""
+            self.children, self.source = _read_elements(f"<{self.tag}>{self.source}")[0].children, ""
         return self
 
     def descendants(self):
@@ -93,12 +94,14 @@ class Element:
 class Page:
     """elements: every Element in document order, the root (`html`) first. `parent_index` points into it.
 
-    title: the text of <title>; metas: name, property or itemprop -> content, lower-case names, the first of each; links:
+    texts: every text that is not blank, in document order, with the place of the element it stands in; an empty one for
+    each <pre>, <math>, <script> and <img>, whose text is not the tree's. title: the text of <title>; metas: name, property or itemprop -> content, lower-case names, the first of each; links:
     rel -> href; lang: of <html>; data: the sources of its JSON-LD; scripts, script_urls: what
     configures MathJax and the like.
     """
 
     elements: list[Element]
+    texts: list[tuple[int, str]] = field(default_factory=list)
     title: str = ""
     lang: str = ""
     metas: dict[str, str] = field(default_factory=dict)
@@ -123,7 +126,7 @@ def parse(html: str) -> Page:
         return Page([Element("html", "", -1)])
     page = _prune(tree)
     html = tree.html or ""
-    page.elements = _read_elements(_COMMENT.sub("", html) if "<!--" in html else html)
+    page.elements = _read_elements(_COMMENT.sub("", html) if "<!--" in html else html, page.texts)
     return page
 
 
@@ -156,10 +159,10 @@ def _prune(tree: LexborHTMLParser) -> Page:
     return page
 
 
-def _read_elements(html: str, whole: bool = True) -> list[Element]:
+def _read_elements(html: str, texts: list[tuple[int, str]] | None = None) -> list[Element]:
     """The elements of well-formed HTML as lexbor writes it: every attribute quoted, `<` and `>` escaped in values.
 
-    whole: leave the inside of <pre> and <math> as it is.
+    texts: of a whole page, to be filled (see Page); the inside of <pre> and <math> then stays as it is.
     """
     elements: list[Element] = []
     open_indices, children, outer = [-1], [], []
@@ -192,7 +195,9 @@ def _read_elements(html: str, whole: bool = True) -> list[Element]:
                 continue
             element = Element(tag, written, open_indices[-1])
             children.append(element)
-            if tag in _RAW_TAGS and (whole or tag not in _SOURCE_TAGS or (elements and tag == "math")):
+            if texts is not None and tag in _TEXTS_OF_THEIR_OWN:
+                texts.append((len(elements), ""))
+            if tag in _RAW_TAGS and (texts is not None or tag not in _SOURCE_TAGS or (elements and tag == "math")):
                 end, nested, inside = "/" + tag, 0, [text]
                 text = ""
                 found += tag == "math" or tag == "script"
@@ -204,7 +209,10 @@ def _read_elements(html: str, whole: bool = True) -> list[Element]:
             if len(elements) >= MAX_ELEMENTS:
                 break
         if text:
-            children.append(unescape(text) if "&" in text else text)
+            text = unescape(text) if "&" in text else text
+            children.append(text)
+            if texts is not None and not text.isspace() and open_indices[-1] >= 0:
+                texts.append((open_indices[-1], text))
     if found:
         for element in reversed(elements):
             if element.tag == "math" or element.tag == "script":

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openmimo.data.html_tree import Page
+from openmimo.data.html_tree import Element, Page
 
 INLINE = frozenset(
     """a abbr acronym b bdi bdo big br cite code data del dfn em font i img ins kbd label mark math nobr q rp rt ruby s samp script
@@ -65,67 +65,65 @@ def find_blocks(page: Page, url: str | None = None) -> Blocks:
     own_links = ('href="#', *((f'href="{url.partition("#")[0]}#', f'href="{name}#') if name else ()))
     elements = page.elements
     count = len(elements)
-    parts: dict[int, list[str]] = {}
-    chars, link_chars, links = [0] * count, [0] * count, [0] * count
     own, around, depths, in_link, names = [0] * count, [0] * count, [0] * count, [False] * count, [""] * count
-    code, in_code = [0] * count, [False] * count
-    dead = bytearray(count)
+    links, in_code, dead = [0] * count, [False] * count, bytearray(count)
     for i, element in enumerate(elements):
         parent, tag = element.parent_index, element.tag
-        if element.skip or (parent >= 0 and dead[parent]):
-            dead[i] = 1
-            continue
-        if parent < 0:
-            linked = False
-        else:
-            linked = in_link[parent]
-            around[i] = around[parent]
-            depths[i] = depths[parent] + 1
-        if tag in INLINE:
-            block = own[i] = own[parent] if parent >= 0 else i
-            if tag == "a" and 'href="' in element.written:
-                if not any(link in element.written for link in own_links):
+        linked = coded = False
+        if parent >= 0:
+            if element.skip or dead[parent]:
+                dead[i] = 1
+                continue
+            linked, coded = in_link[parent], in_code[parent]
+            around[i], depths[i] = around[parent], depths[parent] + 1
+        if tag in INLINE and parent >= 0:
+            block = own[i] = own[parent]
+            if tag == "a":
+                if 'href="' in element.written and not any(link in element.written for link in own_links):
                     linked = True
                     links[block] += 1
-            elif tag == "img" and _FORMULA_IMAGE.search(element.written):
-                parts.setdefault(block, []).append("$formula$")
-                chars[block] += 8
-                code[block] += 8
-                continue
-            elif element.formulas and (tag == "math" or tag == "script"):
-                parts.setdefault(block, []).append("$formula$")
-                chars[block] += 8
-                code[block] += 8
-                continue
+            elif tag == "code" or tag == "tt":
+                coded = True
         else:
-            block = own[i] = i
+            own[i], coded = i, False
             around[i] |= _AROUND.get(tag, 0)
             if element.written:
                 names[i] = " ".join(_NAMES.findall(element.written))
-            if tag == "pre":
-                text = _TAGS.sub("", element.source).strip()
-                if text:
-                    parts[i] = [text]
-                    chars[i] = code[i] = len(text)
+        in_link[i], in_code[i] = linked, coded
+    parts: dict[int, list[str]] = {}
+    chars, link_chars, code = [0] * count, [0] * count, [0] * count
+    for i, text in page.texts:
+        if dead[i]:
+            continue
+        block = own[i]
+        if text:
+            text = text.strip()
+            size = len(text)
+            if in_code[i]:
+                code[block] += size
+        else:
+            text = _text_of(elements[i])
+            size = len(text)
+            if not size:
                 continue
-        in_link[i] = linked
-        in_code[i] = tag == "code" or tag == "tt" or (block != i and in_code[parent])
-        for child in element.children:
-            if child.__class__ is str:
-                text = child.strip()
-                if text:
-                    if block in parts:
-                        parts[block].append(text)
-                    else:
-                        parts[block] = [text]
-                    chars[block] += len(text)
-                    if in_code[i]:
-                        code[block] += len(text)
-                    if linked:
-                        link_chars[block] += len(text)
+            code[block] += size
+        if block in parts:
+            parts[block].append(text)
+        else:
+            parts[block] = [text]
+        chars[block] += size
+        if in_link[i]:
+            link_chars[block] += size
     order = sorted(parts)
     texts = [" ".join(parts[i]) for i in order]
     return Blocks(page, order, texts, chars, link_chars, links, own, around, depths, names, code)
+
+
+def _text_of(element: Element) -> str:
+    """Code as it stands; a mark for a formula; nothing for another image."""
+    if element.tag == "pre":
+        return _TAGS.sub("", element.source).strip()
+    return "$formula$" if element.tag != "img" or _FORMULA_IMAGE.search(element.written) else ""
 
 
 def class_words(names: str) -> list[str]:
