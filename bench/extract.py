@@ -57,7 +57,12 @@ def load(name: str) -> list[GoldPage]:
         from extract_docs import pages as docs
 
         return [page for page in docs(TEST, 60)]
-    return {"pages": shared_pages, "news": scrapinghub, "articles": lambda: magic("article"), "forums": lambda: magic("forum")}[name]()
+    return {
+        "pages": shared_pages,
+        "news": scrapinghub,
+        "articles": lambda: magic("article"),
+        "forums": lambda: magic("forum"),
+    }[name]()
 
 
 def ours(page: GoldPage) -> str:
@@ -67,19 +72,33 @@ def ours(page: GoldPage) -> str:
 def trafilatura(page: GoldPage) -> str:
     import trafilatura as peer
 
-    return peer.extract(page.html, url=page.url or None, output_format="txt", include_comments=page.set == "forums", include_formatting=False) or ""
+    return (
+        peer.extract(
+            page.html,
+            url=page.url or None,
+            output_format="txt",
+            include_comments=page.set == "forums",
+            include_formatting=False,
+        )
+        or ""
+    )
 
 
 def trafilatura_markdown(page: GoldPage) -> str:
     import trafilatura as peer
 
-    return peer.extract(page.html, url=page.url or None, output_format="markdown", include_comments=page.set == "forums") or ""
+    return (
+        peer.extract(page.html, url=page.url or None, output_format="markdown", include_comments=page.set == "forums")
+        or ""
+    )
 
 
 def resiliparse(page: GoldPage) -> str:
     from resiliparse.extract.html2text import extract_plain_text
 
-    return extract_plain_text(page.html, main_content=True, preserve_formatting=True, comments=page.set in ("forums", "pages"))
+    return extract_plain_text(
+        page.html, main_content=True, preserve_formatting=True, comments=page.set in ("forums", "pages")
+    )
 
 
 _magic: list = []
@@ -165,7 +184,10 @@ def main() -> None:
             result[name][side] = row
             print(f"  {side:15}" + "  ".join(f"{k} {v}" for k, v in row.items() if v is not None), flush=True)
             if side == "openmimo" and args.worst:
-                ranked = sorted(zip((f1(p.text, t) for p, t in zip(pages, texts, strict=True)), pages, strict=True), key=lambda r: r[0])
+                ranked = sorted(
+                    zip((f1(p.text, t) for p, t in zip(pages, texts, strict=True)), pages, strict=True),
+                    key=lambda r: r[0],
+                )
                 for value, page in ranked[: args.worst]:
                     print(f"    {value:.3f} {page.name} {page.url[:70]}")
         if "resiliparse" in result[name] and "openmimo" in result[name]:

@@ -54,7 +54,11 @@ class _Object(Directive):
 
     def run(self):
         signatures = re.sub(r"\\\n\s*", " ", self.arguments[0] if self.arguments else "").split("\n")
-        out = [nodes.paragraph("", re.sub(r"\\(.)", r"\1", s.strip())) for s in signatures if s.strip() and not s.strip().startswith(":")]
+        out = [
+            nodes.paragraph("", re.sub(r"\\(.)", r"\1", s.strip()))
+            for s in signatures
+            if s.strip() and not s.strip().startswith(":")
+        ]
         body = nodes.block_quote()
         self.state.nested_parse(self.content, self.content_offset, body)
         return [*out, body]
@@ -76,7 +80,9 @@ class _Titled(_Object):
 
 class _Admonition(_Object):
     def run(self):
-        title = {"seealso": "See also", "impl-detail": "CPython implementation detail:"}.get(self.name, self.name.capitalize())
+        title = {"seealso": "See also", "impl-detail": "CPython implementation detail:"}.get(
+            self.name, self.name.capitalize()
+        )
         if self.name in ("admonition", "topic", "rubric", "centered"):
             title = self.arguments[0] if self.arguments else ""
         out = [nodes.paragraph("", title)]
@@ -125,10 +131,21 @@ def _register() -> None:
 
 def gold_of(source: str) -> tuple[str, list[str], list[str]] | None:
     """(main text, code blocks of two lines or more, formulas) of a .rst; None where docutils cannot read all of it."""
-    settings = {"report_level": 5, "halt_level": 5, "file_insertion_enabled": False, "raw_enabled": False, "smart_quotes": False}
+    settings = {
+        "report_level": 5,
+        "halt_level": 5,
+        "file_insertion_enabled": False,
+        "raw_enabled": False,
+        "smart_quotes": False,
+    }
     tree = publish_doctree(source, settings_overrides=settings)
     problems = list(tree.findall(nodes.system_message)) + list(tree.findall(nodes.problematic))
-    if any("Unknown directive" in p.astext() or "unknown interpreted" in p.astext().lower() or "No role entry" in p.astext() for p in problems):
+    if any(
+        "Unknown directive" in p.astext()
+        or "unknown interpreted" in p.astext().lower()
+        or "No role entry" in p.astext()
+        for p in problems
+    ):
         return None
     code, math = [], []
     for node in list(tree.findall()):
@@ -139,7 +156,21 @@ def gold_of(source: str) -> tuple[str, list[str], list[str]] | None:
                 code.append(text)
         elif isinstance(node, (nodes.math, nodes.math_block)):
             math.append(node.astext())
-    for node in list(tree.findall(lambda n: isinstance(n, (nodes.comment, nodes.system_message, nodes.problematic, nodes.substitution_definition, nodes.target, nodes.docinfo)))):
+    for node in list(
+        tree.findall(
+            lambda n: isinstance(
+                n,
+                (
+                    nodes.comment,
+                    nodes.system_message,
+                    nodes.problematic,
+                    nodes.substitution_definition,
+                    nodes.target,
+                    nodes.docinfo,
+                ),
+            )
+        )
+    ):
         if node.parent is not None:
             node.parent.remove(node)
     return tree.astext(), code, math

@@ -33,10 +33,22 @@ def printed(html: Path, columns: int, pdf: Path) -> bool:
     if not pdf.is_file():
         text = html.read_text(encoding="utf-8", errors="replace")
         style = STYLE.format(columns=columns, size="A4" if columns == 1 else "A3")
-        text = re.sub(r"<link[^>]*stylesheet[^>]*>|<script.*?</script>", "", text, flags=re.S).replace("</head>", style + "</head>").replace("<html", '<html lang="en"', 1)
+        text = (
+            re.sub(r"<link[^>]*stylesheet[^>]*>|<script.*?</script>", "", text, flags=re.S)
+            .replace("</head>", style + "</head>")
+            .replace("<html", '<html lang="en"', 1)
+        )
         source = pdf.with_suffix(".html")
         source.write_text(text, encoding="utf-8")
-        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer", f"--print-to-pdf={pdf}", source.as_uri()]
+        command = [
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-pdf-header-footer",
+            f"--print-to-pdf={pdf}",
+            source.as_uri(),
+        ]
         subprocess.run(command, capture_output=True, timeout=120)
     return pdf.is_file()
 
@@ -46,7 +58,9 @@ def pdftotext(path: Path, *options: str) -> str:
     program = next(home.rglob("usr/bin/pdftotext"), None) or next((ROOT / ".bench").rglob("usr/bin/pdftotext"))
     library = next((ROOT / ".bench").rglob("libpoppler.so*")).parent
     env = dict(os.environ, LD_LIBRARY_PATH=str(library))
-    return subprocess.run([str(program), "-enc", "UTF-8", *options, str(path), "-"], capture_output=True, text=True, env=env).stdout
+    return subprocess.run(
+        [str(program), "-enc", "UTF-8", *options, str(path), "-"], capture_output=True, text=True, env=env
+    ).stdout
 
 
 def main() -> None:
@@ -62,7 +76,9 @@ def main() -> None:
         made = []
         for page in gold:
             package, _, relative = page.name.partition("/")
-            html = next(docs.glob(f"{package}/**/_sources/{relative}")).parents[relative.count("/") + 1] / (re.sub(r"(\.rst)?\.txt$", "", relative) + ".html")
+            html = next(docs.glob(f"{package}/**/_sources/{relative}")).parents[relative.count("/") + 1] / (
+                re.sub(r"(\.rst)?\.txt$", "", relative) + ".html"
+            )
             pdf = OUT / f"{re.sub(r'[^a-z0-9]+', '-', page.name.lower())}-{columns}.pdf"
             if printed(html, columns, pdf):
                 made.append((page, pdf))
@@ -78,7 +94,13 @@ def main() -> None:
                 words += sum(re.sub(r"\s", "", b) in bare for b in page.code)
                 codes += len(page.code)
                 scores.append(f1(page.text, text))
-            row = {"code": round(code / codes, 4), "words": round(words / codes, 4), "codes": codes, "f1": round(sum(scores) / len(scores), 4), "files_per_s": round(len(made) / seconds, 2)}
+            row = {
+                "code": round(code / codes, 4),
+                "words": round(words / codes, 4),
+                "codes": codes,
+                "f1": round(sum(scores) / len(scores), 4),
+                "files_per_s": round(len(made) / seconds, 2),
+            }
             result[f"{columns} columns, {name}"] = row | {"files": len(made)}
             print(f"{columns} columns  {name:18}", row, flush=True)
     print(json.dumps(result))

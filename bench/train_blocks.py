@@ -33,7 +33,14 @@ sys.path.insert(0, str(ROOT))
 from openmimo.data.html_tree import parse  # noqa: E402
 from openmimo.data.main_content import choose, skip_by_markup  # noqa: E402
 from openmimo.data.text_blocks import (  # noqa: E402
-    WORD_COLUMNS, Blocks, class_words, context_features, features, find_blocks, text_words, word_features,
+    WORD_COLUMNS,
+    Blocks,
+    class_words,
+    context_features,
+    features,
+    find_blocks,
+    text_words,
+    word_features,
 )  # fmt: skip
 
 TREES = {"max_iter": 80, "learning_rate": 0.1, "max_leaf_nodes": 12, "min_samples_leaf": 60, "l2_regularization": 10.0, "max_features": 0.3, "max_bins": 96}  # fmt: skip
@@ -77,7 +84,9 @@ def row_of(page: GoldPage) -> Row | None:
         while i >= 0 and not live[i]:
             live[i] = True
             i = tree.elements[i].parent_index
-    return Row(page, ".".join(host.split(".")[-2:]), blocks, np.array(labels), np.array(counts), features(blocks, {}), live)
+    return Row(
+        page, ".".join(host.split(".")[-2:]), blocks, np.array(labels), np.array(counts), features(blocks, {}), live
+    )
 
 
 def word_masses(rows: list[Row]) -> dict[str, dict[str, tuple[float, float]]]:
@@ -86,7 +95,9 @@ def word_masses(rows: list[Row]) -> dict[str, dict[str, tuple[float, float]]]:
     for row in rows:
         good, bad = defaultdict(float), defaultdict(float)
         elements, names, seen = row.blocks.page.elements, row.blocks.names, {}
-        for i, text, label, count in zip(row.blocks.elements, row.blocks.texts, row.labels, np.log1p(row.words), strict=True):
+        for i, text, label, count in zip(
+            row.blocks.elements, row.blocks.texts, row.labels, np.log1p(row.words), strict=True
+        ):
             words, j = set(text_words(text)), i
             while j >= 0:
                 if names[j]:
@@ -98,7 +109,9 @@ def word_masses(rows: list[Row]) -> dict[str, dict[str, tuple[float, float]]]:
                 good[word] += label * count
                 bad[word] += (1 - label) * count
         whole = {w: good[w] + bad[w] + 1e-9 for w in good}
-        pages[row.site].append({w: (good[w] / whole[w] * min(1, whole[w] / 10), bad[w] / whole[w] * min(1, whole[w] / 10)) for w in good})
+        pages[row.site].append(
+            {w: (good[w] / whole[w] * min(1, whole[w] / 10), bad[w] / whole[w] * min(1, whole[w] / 10)) for w in good}
+        )
     out = {}
     for site, found in pages.items():
         sums: dict[str, list] = defaultdict(lambda: [0.0, 0.0, 0])
@@ -229,7 +242,9 @@ def main() -> None:
             for row in rows:
                 if row.page.fold == fold:
                     keep = choose(row.blocks, predict(model, row))
-                    scores[row.page.set].append(f1(row.page.text, "\n".join(t for t, k in zip(row.blocks.texts, keep, strict=True) if k)))
+                    scores[row.page.set].append(
+                        f1(row.page.text, "\n".join(t for t, k in zip(row.blocks.texts, keep, strict=True) if k))
+                    )
             print(fold, {k: round(float(np.mean(v)), 4) for k, v in scores.items()}, flush=True)
 
 

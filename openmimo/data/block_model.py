@@ -16,7 +16,6 @@ import numpy as np
 
 from openmimo.data.text_blocks import Blocks, context_features, features
 
-
 MAX_BLOCKS = 3_000
 
 

@@ -33,6 +33,7 @@ _GUESSES = {  # charset -> what is common in its texts
     "cp1251": "оеаинтсрвлкмдпуяыьгзбчйхжшюцщ",
     "koi8_r": "оеаинтсрвлкмдпуяыьгзбчйхжшюцщ",
 }
+_NEAR = 100_000  # bytes that are looked at around the first that is not UTF-8
 _SAMPLE = 20_000  # bytes that are not ASCII
 
 
@@ -44,10 +45,14 @@ def decode_html(data: bytes, where: str = "page", charset: str | None = None) ->
             return data.decode(encoding, "replace")
     if b"\0" in data[:4096]:
         raise UserError(f"{where}: binary data, not HTML (it has NUL bytes); give an HTML file, or convert it first")
-    text = data.decode("utf-8", "replace")
-    wrong = text.count("\ufffd") - data.count(b"\xef\xbf\xbd")
-    if not wrong or wrong * 200 < len(text) - len(text.encode("ascii", "ignore")):  # a cut or a slip, not a charset
-        return text
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        start = max(error.start - 1_000, 0)
+    near = data[start : start + _NEAR]
+    wrong = near.decode("utf-8", "replace").count("\ufffd") - near.count(b"\xef\xbf\xbd")
+    if wrong * 20 < len(re.findall(rb"[\xc2-\xf4][\x80-\xbf]", near)):  # a cut or a slip, not another charset
+        return data.decode("utf-8", "replace")
     match = _META_CHARSET.search(data[:4096])
     declared = [charset] if charset else []
     declared += [(match[1] or match[2]).decode("ascii")] if match else []
@@ -65,7 +70,12 @@ def _codec(name: str) -> str | None:
         encoding = codecs.lookup(name).name
     except (LookupError, ValueError, UnicodeError):
         return None
-    return None if encoding.replace("-", "_") in _NO_TEXT or encoding in ("base64", "bz2", "hex", "quopri", "rot13", "uu", "zlib") else encoding
+    return (
+        None
+        if encoding.replace("-", "_") in _NO_TEXT
+        or encoding in ("base64", "bz2", "hex", "quopri", "rot13", "uu", "zlib")
+        else encoding
+    )
 
 
 def _guess(data: bytes) -> str:

@@ -11,7 +11,9 @@ from functools import lru_cache
 from openmimo.data.html_tree import Element, unescape
 
 _LINES = frozenset("div p li tr ol ul table tbody".split())  # an element that begins and ends a line of code
-_GUTTER = re.compile(r"gutter|line-?_?n(o|os|um|ums|umber|umbers)\b|linenum|lineno|blob-num|\blnum|\bln\b|hljs-ln|row-?num|\blno\b", re.I)
+_GUTTER = re.compile(
+    r"gutter|line-?_?n(o|os|um|ums|umber|umbers)\b|linenum|lineno|blob-num|\blnum|\bln\b|hljs-ln|row-?num|\blno\b", re.I
+)
 _COPY = re.compile(r"copy|clipboard|toolbar|code-?(lang|header|title)|expand", re.I)
 _CLASS = re.compile(r'(?:^| )class="([^"]*)"')
 _NO_GUTTERS = frozenset("pre code table tr tbody body".split())
@@ -48,7 +50,9 @@ def _gutter_kind(written: str) -> str:
 
 
 def _is_short(element: Element) -> bool:
-    return len(element.text().strip()) < _LITTLE and not any(e.tag in ("pre", "code", "h1", "h2", "h3") for e in element.descendants())
+    return len(element.text().strip()) < _LITTLE and not any(
+        e.tag in ("pre", "code", "h1", "h2", "h3") for e in element.descendants()
+    )
 
 
 def code_text(element: Element, preformatted: bool = True) -> str:

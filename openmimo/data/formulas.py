@@ -38,7 +38,7 @@ _URL_TEX = re.compile(
     r"[?&](?:latex|tex|formula|eq|chl)=([^&]+)|(?:codecogs\.com/[a-z]+\.(?:latex|image|download)|mimetex\.cgi|mathtex\.cgi)\?(.+)",
     re.I,
 )
-_MAYBE = re.compile(r"katex|math|mwe-|data-(?:tex|latex|formula|math|expr)", re.I)
+_MAYBE = ("atex", "aTeX", "ath", "data-tex", "data-formula", "data-expr")  # in the attributes of whatever may be one
 _TEX_CHARACTER = re.compile(r"[\\^_={}]|^[A-Za-z0-9]$|^\W$|^[-+*/().,A-Za-z0-9<>| ]{1,12}$")
 _ANNOTATION = re.compile(r"<annotation([^>]*)>(.*?)</annotation>", re.S)
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
@@ -53,7 +53,7 @@ def formula_of(element: Element) -> Formula | None:
         return _of_script(element)
     if tag == "img":
         return _of_image(attrs)
-    if tag != "mjx-container" and not _MAYBE.search(element.written):
+    if tag != "mjx-container" and not any(name in element.written for name in _MAYBE):
         return None
     attrs = element.attrs
     for name in _TEX_ATTRIBUTES:

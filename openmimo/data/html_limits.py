@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import re
 
-MAX_CHARACTERS = 12_000_000  # of a page are looked at
-MAX_MARKUP = 2_000_000  # characters, once scripts, styles, comments and data: URLs are out
-MAX_TAGS = 100_000
-MAX_ELEMENTS = 40_000  # of the repaired tree, those inside <pre> and <math> aside
+MAX_CHARACTERS = 8_000_000  # of a page are looked at
+MAX_MARKUP = 1_500_000  # characters, once scripts, styles, comments and data: URLs are out
+MAX_TAGS = 80_000
+MAX_ELEMENTS = 30_000  # of the repaired tree, those inside <pre> and <math> aside
 MAX_DEPTH = 1_000  # opening tags below this depth are dropped: parsers walk the open elements again and again
 MAX_FORMATTING = 12  # open <b>, <font> ... : a parser opens all of them again in each paragraph that follows
 _LARGE = 1_000_000  # characters
 _SUSPECT_TAGS = 8_000  # fewer tags are parsed as they are
 _LONG = 60_000  # bytes: shorter pages cannot hold too many attributes
 _TAG = re.compile(r"""<(/?)([a-zA-Z][^\s/>]*)((?:[^>"']++|"[^"]*+"|'[^']*+'|["'])*+)>?""")
-_MANY_ATTRIBUTES = re.compile(rb"""<(?:[ =]|"[^"]*+"|'[^']*+'|["']){3000,}+""")  # a parser compares each with all others
+_MANY_ATTRIBUTES = re.compile(
+    rb"""<(?:[ =]|"[^"]*+"|'[^']*+'|["']){3000,}+"""
+)  # a parser compares each with all others
 _BLANKS = bytes.maketrans(b"\n\t\r\f/", b"     ")
 _NO_MARKUP = bytes(set(range(256)) - set(b"\n\t\r\f/ =<>\"'"))
 _NAME = re.compile(r"<(/?[a-zA-Z][^\s/>]*)")

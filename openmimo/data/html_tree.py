@@ -167,7 +167,7 @@ def _read_elements(html: str, texts: list[tuple[int, str]] | None = None) -> lis
     elements: list[Element] = []
     open_indices, children, outer = [-1], [], []
     end, nested, inside = "", 0, []  # of an element whose source is taken as it is
-    found = 0
+    found, element = 0, None
     for piece in html.split("<"):
         head, _, text = piece.partition(">")
         if end:

@@ -18,10 +18,13 @@ from openmimo.data.markdown import heading_level
 from openmimo.data.text_blocks import INLINE, Blocks, find_blocks
 from openmimo.data.threads import bodies_of
 
-_SKIP_ROLES = frozenset("navigation banner contentinfo search complementary menu menubar dialog alertdialog toolbar".split())
+_SKIP_ROLES = frozenset(
+    "navigation banner contentinfo search complementary menu menubar dialog alertdialog toolbar".split()
+)
 _SHOWN_SHARE = 0.4  # of the page's text: an element with more is content, hidden or not
 _LEAST_TEXT = 400  # characters: with less than that there is nothing to choose from
 _HEADINGS = frozenset(["h1", "h2", "h3", "h4", "h5", "h6"])
+_MANY_DEFINITIONS = 6
 _TITLE_ABOVE = 8  # blocks
 _AMONG = 40  # blocks
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.I)
@@ -47,7 +50,11 @@ def skip_by_markup(page: Page) -> None:
             if element.skip:
                 sizes = sizes or _text_sizes(page)
                 element.skip = sizes[i] < 500 or sizes[i] < _SHOWN_SHARE * sizes[0]  # else a script would show it
-        if with_source and element.parent_index in with_source and any(c.startswith("mathjax") for c in element.classes):
+        if (
+            with_source
+            and element.parent_index in with_source
+            and any(c.startswith("mathjax") for c in element.classes)
+        ):
             element.skip = True
 
 
@@ -68,6 +75,7 @@ def find_main(page: Page, url: str | None = None) -> Element:
     blocks = find_blocks(page, url)
     if sum(map(len, blocks.texts)) >= _LEAST_TEXT:
         keep = choose(blocks, model().predict(blocks)) | in_posts(blocks)
+        keep |= definitions(blocks, keep)
         keep |= code_between(blocks, keep)
         keep_blocks(blocks, keep | headings(blocks, keep))
     return page.root
@@ -100,13 +108,30 @@ def in_posts(blocks: Blocks) -> np.ndarray:
 def headings(blocks: Blocks, keep: np.ndarray) -> np.ndarray:
     """(blocks,) headings right above a block to keep, and the page's own title shortly before the first of them."""
     elements = [blocks.page.elements[i] for i in blocks.elements]
-    found = np.array([e.tag in _HEADINGS for e in elements]) & np.append(keep[1:], False)
+    levels = [e.tag in _HEADINGS and int(e.tag[1]) or _level_inside(e) for e in elements]
+    found = np.array(levels, dtype=bool) & np.append(keep[1:], False)
     first = int(np.argmax(keep))
     for i in range(first - 1, max(first - _TITLE_ABOVE, -1), -1):
-        if elements[i].tag == "h1" or any(c.__class__ is Element and heading_level(c) == 1 for c in elements[i].children):
+        if levels[i] == 1:
             found[i] = True
             break
     return found
+
+
+def _level_inside(element: Element) -> int:
+    """Of a cell that is nothing but a heading, as pydoc writes them."""
+    if element.tag != "td":
+        return 0
+    return heading_level(element) or max(
+        (heading_level(c) for c in element.children if c.__class__ is Element), default=0
+    )
+
+
+def definitions(blocks: Blocks, keep: np.ndarray) -> np.ndarray:
+    """(blocks,) all terms and definitions, where most of them are to be kept: such a page is a reference."""
+    tags = [blocks.page.elements[i].tag for i in blocks.elements]
+    mine = np.array([t == "dt" or t == "dd" for t in tags])
+    return mine & (keep[mine].mean() > 0.5 if mine.sum() >= _MANY_DEFINITIONS else False)
 
 
 def code_between(blocks: Blocks, keep: np.ndarray) -> np.ndarray:

@@ -123,7 +123,11 @@ def _items(page: Page):
                 stack = node[:50] + stack
             elif isinstance(node, dict):
                 yield node
-                stack += [node[k] for k in ("@graph", "mainEntity", "mainEntityOfPage") if isinstance(node.get(k), (dict, list))]
+                stack += [
+                    node[k]
+                    for k in ("@graph", "mainEntity", "mainEntityOfPage")
+                    if isinstance(node.get(k), (dict, list))
+                ]
 
 
 def _day(value: object) -> str:

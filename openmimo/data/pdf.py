@@ -119,7 +119,11 @@ def _begins_paragraph(paragraph: list[Piece], piece: Piece) -> bool:
     if left is not None and piece.x0 - left > 0.8 * piece.size:
         return True
     right = max(p.x1 for p in paragraph)
-    return len(paragraph) > 1 and last.x1 < right - 0.25 * (right - min(p.x0 for p in paragraph)) and last.text[-1:] in ".!?:"
+    return (
+        len(paragraph) > 1
+        and last.x1 < right - 0.25 * (right - min(p.x0 for p in paragraph))
+        and last.text[-1:] in ".!?:"
+    )
 
 
 def _joined(pieces: list[Piece], words: Counter) -> str:

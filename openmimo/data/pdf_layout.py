@@ -1,6 +1,6 @@
 """The reading order of a page's pieces of lines: cut at gutters, then from top to bottom (recursive XY-cut) [R 2.1].
 
-    python -c "from openmimo.data.pdf_layout import *; print([p.text for p in reading_order([Piece('b', 300, 400, 700), Piece('a', 50, 150, 700)])])"
+python -c "from openmimo.data.pdf_layout import *; print([p.text for p in reading_order([Piece('b', 300, 400, 700), Piece('a', 50, 150, 700)])])"
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ def _lines(pieces: list[Piece]) -> list[Piece]:
                 last, piece = piece, last
             gap = piece.x0 - last.x1
             blank = " " * max(1, round(gap / piece.width)) if piece.mono else " " if gap > 0.1 * piece.size else ""
-            out[-1] = replace(last, text=last.text + blank + piece.text, x1=max(piece.x1, last.x1), size=max(last.size, piece.size))
+            out[-1] = replace(
+                last, text=last.text + blank + piece.text, x1=max(piece.x1, last.x1), size=max(last.size, piece.size)
+            )
         else:
             out.append(piece)
     return out

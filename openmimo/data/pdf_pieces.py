@@ -1,6 +1,6 @@
 """Pieces of lines on each page of a PDF, from PDFium's characters [R 2.1].
 
-    python -c "from openmimo.data.pdf_pieces import *; print(len(list(pieces_of(open('a.pdf', 'rb').read(), 'a.pdf', 10))))"
+python -c "from openmimo.data.pdf_pieces import *; print(len(list(pieces_of(open('a.pdf', 'rb').read(), 'a.pdf', 10))))"
 """
 
 from __future__ import annotations
@@ -55,11 +55,22 @@ def _glyphs(text) -> list[_Glyph]:
     """The characters that the page's content draws, without those that PDFium adds."""
     import pypdfium2.raw as pdfium
 
-    name, flags, x, y, box = ctypes.create_string_buffer(128), ctypes.c_int(), ctypes.c_double(), ctypes.c_double(), pdfium.FS_RECTF()
+    name, flags, x, y, box = (
+        ctypes.create_string_buffer(128),
+        ctypes.c_int(),
+        ctypes.c_double(),
+        ctypes.c_double(),
+        pdfium.FS_RECTF(),
+    )
     out = []
     for i in range(min(pdfium.FPDFText_CountChars(text), _MAX_CHARACTERS)):
         code = pdfium.FPDFText_GetUnicode(text, i)
-        if code in (0, 10, 13) or 0xD800 <= code < 0xE000 or code > 0x10FFFF or pdfium.FPDFText_IsGenerated(text, i) == 1:
+        if (
+            code in (0, 10, 13)
+            or 0xD800 <= code < 0xE000
+            or code > 0x10FFFF
+            or pdfium.FPDFText_IsGenerated(text, i) == 1
+        ):
             continue
         pdfium.FPDFText_GetCharOrigin(text, i, x, y)
         pdfium.FPDFText_GetLooseCharBox(text, i, box)
@@ -80,7 +91,9 @@ def _fixed_fonts(glyphs: list[_Glyph]) -> set[bytes]:
     fixed = set()
     for font, by_letter in widths.items():
         found = by_letter.values()
-        if _MONO.search(font.decode("utf-8", "replace")) or (len(found) >= 5 and max(found) - min(found) < 0.04 * max(found)):
+        if _MONO.search(font.decode("utf-8", "replace")) or (
+            len(found) >= 5 and max(found) - min(found) < 0.04 * max(found)
+        ):
             fixed.add(font)
     return fixed
 
@@ -111,7 +124,10 @@ class _Runs:
             last = self.run[-1][2]
             shift, gap, size = glyph.y - self.base, glyph.x0 - last, self.size
             is_script = (
-                glyph.size < 0.82 * size and 0.08 * size < abs(shift) < 0.75 * size and -0.2 * size < gap < 0.5 * size and not self.mono
+                glyph.size < 0.82 * size
+                and 0.08 * size < abs(shift) < 0.75 * size
+                and -0.2 * size < gap < 0.5 * size
+                and not self.mono
             )
             changes = mono != self.mono and not blank and gap > 0.9 * size
             wide = (12.0 if self.mono else 1.0) * size
@@ -142,7 +158,13 @@ class _Runs:
         if self.mono and gap > 0.4 * glyph.size:
             width = max(self.run[-1][2] - self.run[-1][1], 0.45 * glyph.size)
             self.run.append((" " * max(1, round(gap / width)), last, glyph.x0))
-        elif not self.mono and not script and gap > 0.12 * self.size and self.run[-1][0] != " " and glyph.character != " ":
+        elif (
+            not self.mono
+            and not script
+            and gap > 0.12 * self.size
+            and self.run[-1][0] != " "
+            and glyph.character != " "
+        ):
             self.run.append((" ", last, glyph.x0))
 
     def end(self) -> None:

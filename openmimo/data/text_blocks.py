@@ -175,15 +175,30 @@ def features(blocks: Blocks, weights: dict[str, float]) -> np.ndarray:
     columns = [np.log1p(chars), link_density, np.log1p(links), *own.T, kinds, depth]
     columns += [(around & bit > 0).astype(np.float32) for bit in _AROUND.values()]
     position = np.cumsum(chars)
-    columns += [np.arange(count) / count, position / position[-1], np.minimum(np.arange(count), 50), np.minimum(count - np.arange(count), 50)]
+    columns += [
+        np.arange(count) / count,
+        position / position[-1],
+        np.minimum(np.arange(count), 50),
+        np.minimum(count - np.arange(count), 50),
+    ]
     for shift in (-3, -2, -1, 1, 2, 3):
         columns += [_shifted(np.log1p(chars), shift), _shifted(link_density, shift), _shifted(kinds, shift, -1)]
-    columns += [_window(np.where(is_text, chars, 0), 4), _window(chars * link_density, 4) / np.maximum(_window(chars, 4), 1)]
+    columns += [
+        _window(np.where(is_text, chars, 0), 4),
+        _window(chars * link_density, 4) / np.maximum(_window(chars, 4), 1),
+    ]
 
     ancestor = at
     for _ in range(5):
         t = total[ancestor]
-        columns += [np.log1p(t[:, 0]), t[:, 1] / np.maximum(t[:, 0], 1), np.log1p(t[:, 2]), t[:, 3] / page_total[3], t[:, 3] / np.maximum(t[:, 0], 1), t[:, 0] / np.maximum(t[:, 2], 1)]
+        columns += [
+            np.log1p(t[:, 0]),
+            t[:, 1] / np.maximum(t[:, 0], 1),
+            np.log1p(t[:, 2]),
+            t[:, 3] / page_total[3],
+            t[:, 3] / np.maximum(t[:, 0], 1),
+            t[:, 0] / np.maximum(t[:, 2], 1),
+        ]
         ancestor = parents[ancestor]
     ends = _ends(parents.tolist())
     for share in (0.35, 0.6, 0.85):
@@ -192,7 +207,15 @@ def features(blocks: Blocks, weights: dict[str, float]) -> np.ndarray:
     repeats = _repeats(blocks, live)
     columns += [repeats[at], repeats[parents[at]], repeats[parents[parents[at]]]]
     columns += [*word_features(blocks, weights, live).T]
-    columns += [np.full(count, v, dtype=np.float32) for v in (np.log1p(page_total[0]), page_total[1] / page_total[0], np.log1p(count), page_total[3] / page_total[0])]
+    columns += [
+        np.full(count, v, dtype=np.float32)
+        for v in (
+            np.log1p(page_total[0]),
+            page_total[1] / page_total[0],
+            np.log1p(count),
+            page_total[3] / page_total[0],
+        )
+    ]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -203,7 +226,7 @@ def _own_features(text: str) -> tuple:
     words = head.count(" ") + 1
     return (
         len(_PUNCTUATION.findall(head)) / length,
-        head[-1] in ".!?。！？:…”\"" ,
+        head[-1] in '.!?。！？:…”"',
         sum(map(str.isdigit, head)) / length if length < 200 else 0.0,
         sum(map(str.isupper, head)) / length if length < 200 else 0.02,
         length / words,
@@ -305,7 +328,10 @@ def context_features(blocks: Blocks, chance: np.ndarray) -> np.ndarray:
     around = at
     for _ in range(5):
         around = parents[around]
-        columns += [(content[around] - weight) / np.maximum(whole[around] - size, 1), content[around] / max(content[0], 1)]
+        columns += [
+            (content[around] - weight) / np.maximum(whole[around] - size, 1),
+            content[around] / max(content[0], 1),
+        ]
     columns += [np.full(count, content[0] / max(whole[0], 1)), np.full(count, content[0])]
     columns += [chance / max(chance.max(), 1e-6), np.cumsum(weight) / max(weight.sum(), 1e-6)]
     return np.stack(columns, axis=1).astype(np.float32)

@@ -17,10 +17,13 @@ _PAIRS = re.compile(r"""\[\s*(["'])((?:\\.|(?!\1).){1,20})\1\s*,\s*(["'])((?:\\.
 _KATEX_PAIR = re.compile(
     r"""left\s*:\s*(["'])((?:\\.|(?!\1).){1,20})\1\s*,\s*right\s*:\s*(["'])((?:\\.|(?!\3).){1,20})\3(?:\s*,\s*display\s*:\s*(\w+))?"""
 )
-_LISTS = re.compile(r"(inlineMath|displayMath|asciimath2jax[^}]{0,80}?delimiters)['\"]?\s*:\s*(\[(?:\s*\[[^\]]*\]\s*,?)*\s*\])")
+_LISTS = re.compile(
+    r"(inlineMath|displayMath|asciimath2jax[^}]{0,80}?delimiters)['\"]?\s*:\s*(\[(?:\s*\[[^\]]*\]\s*,?)*\s*\])"
+)
 _KNOWN = frozenset([("$", "$"), ("$$", "$$"), ("\\(", "\\)"), ("\\[", "\\]")])
 _ASCIIMATH = re.compile(r"asciimath|AM_HTMLorMML|AM_CHTML|MML_HTMLorMML-full", re.I)
-_BBCODE = re.compile(r"\[(itex|tex|latex|math|imath|dmath)\](.{1,2000}?)\[/\1\]", re.S | re.I)
+_BBCODE = re.compile(r"\[(/?)(itex|tex|latex|math|imath|dmath)\]", re.I)
+_LONGEST = 2_000  # characters of a formula
 _WORDPRESS = re.compile(r"\$latex\s+([^$]{1,2000})\$")
 _BACKTICKS = re.compile(r"(?<!\\)`([^`\n]{1,500}?)(?<!\\)`")
 _QUICK = re.compile(r"\[(?:itex|tex|latex|math|imath|dmath)\]|\$latex\s", re.I)
@@ -28,7 +31,7 @@ _QUICK = re.compile(r"\[(?:itex|tex|latex|math|imath|dmath)\]|\$latex\s", re.I)
 
 def reader(scripts: list[str], sources: str) -> Callable[[str], str]:
     """A function that rewrites the formulas in a piece of text. scripts: those that configure; sources: URLs of scripts."""
-    pairs: list[tuple[re.Pattern, bool]] = []
+    pairs: list[tuple[str, str, str]] = []
     asciimath = bool(_ASCIIMATH.search(sources))
     for script in scripts:
         found = [(k, m[2], m[4]) for k, body in _LISTS.findall(script) for m in _PAIRS.finditer(body)]
@@ -38,24 +41,54 @@ def reader(scripts: list[str], sources: str) -> Callable[[str], str]:
             if kind.startswith("asciimath"):
                 asciimath = asciimath or opening == "`"
             elif (opening, closing) not in _KNOWN and not opening.startswith("\\begin") and opening.strip():
-                pattern = re.escape(opening) + r"(.{1,2000}?)" + re.escape(closing)
-                pairs.append((re.compile(pattern, re.S), kind == "displayMath"))
-        asciimath = asciimath or bool(re.search(r"asciimath2jax|input/AsciiMath|loader[^;]{0,200}asciimath", script, re.I))
-    pairs.sort(key=lambda pair: -len(pair[0].pattern))
+                pairs.append((opening, closing, "$$" if kind == "displayMath" else "$"))
+        asciimath = asciimath or bool(
+            re.search(r"asciimath2jax|input/AsciiMath|loader[^;]{0,200}asciimath", script, re.I)
+        )
+    pairs.sort(key=lambda pair: -len(pair[0]))
 
     def rewrite(text: str) -> str:
         if asciimath and "`" in text:
             text = _BACKTICKS.sub(lambda m: f"${asciimath_to_latex(m[1])}$", text).replace("\\`", "`")
-        for pattern, display in pairs:
-            text = pattern.sub(lambda m, d=display: f"$${m[1].strip()}$$" if d else f"${m[1].strip()}$", text)
+        for opening, closing, mark in pairs:
+            if opening in text:
+                text = _between(text, opening, closing, mark)
         if _QUICK.search(text):
-            text = _BBCODE.sub(_from_bbcode, text)
+            text = _from_bbcode(text)
             text = _WORDPRESS.sub(lambda m: f"${m[1].strip()}$", text)
         return text
 
     return rewrite
 
 
-def _from_bbcode(match: re.Match) -> str:
-    mark = "$" if match[1].lower() in ("itex", "imath", "math", "latex") else "$$"
-    return f"{mark}{match[2].strip()}{mark}"
+def _between(text: str, opening: str, closing: str, mark: str) -> str:
+    """The text with `mark` in place of a pair of delimiters that are not too far apart; in linear time."""
+    out, position, end = [], 0, -1
+    while (start := text.find(opening, position)) >= 0:
+        inner = start + len(opening)
+        if end < inner + 1:
+            end = text.find(closing, inner + 1)
+            if end < 0:
+                break
+        if end - inner > _LONGEST:
+            out.append(text[position:inner])
+            position = inner
+            continue
+        out.append(f"{text[position:start]}{mark}{text[inner:end].strip()}{mark}")
+        position = end + len(closing)
+    return "".join(out) + text[position:]
+
+
+def _from_bbcode(text: str) -> str:
+    """The same for [tex] and its like: a tag and the one after it, where that closes it."""
+    out, position, opened = [], 0, None
+    for tag in _BBCODE.finditer(text):
+        if not tag[1]:
+            opened = tag
+        elif opened is not None:
+            if opened[2].lower() == tag[2].lower() and tag.start() - opened.end() <= _LONGEST:
+                mark = "$$" if tag[2].lower() in ("tex", "dmath") else "$"
+                out.append(f"{text[position : opened.start()]}{mark}{text[opened.end() : tag.start()].strip()}{mark}")
+                position = tag.end()
+            opened = None
+    return "".join(out) + text[position:]

@@ -25,10 +25,17 @@ _BODY = re.compile(
 )
 _AUTHOR = re.compile(
     r"(?:^| )(author|username|user-details|creator|poster|post-author|poster-name|bigusername|cAuthorPane_author|ipsComment_author|PostUser-name|"
-    r"postauthor|author-name|user-name|message-name|bbp-author-name|authi|comment-user|post_author|largetext|names)(?: |$)", re.I
+    r"postauthor|author-name|user-name|message-name|bbp-author-name|authi|comment-user|post_author|largetext|names)(?: |$)",
+    re.I,
 )
-_SCORE = re.compile(r"(?:^| )(js-vote-count|vote-count-post|vote-count|score|votes|upvote-count|like-count|reaction-score|Post-points)(?: |$)", re.I)
-_ACCEPTED = re.compile(r"accepted-answer|acceptedAnswer|accepted_answer|is-solution|best-answer|bestanswer|solved-answer|message--solution", re.I)
+_SCORE = re.compile(
+    r"(?:^| )(js-vote-count|vote-count-post|vote-count|score|votes|upvote-count|like-count|reaction-score|Post-points)(?: |$)",
+    re.I,
+)
+_ACCEPTED = re.compile(
+    r"accepted-answer|acceptedAnswer|accepted_answer|is-solution|best-answer|bestanswer|solved-answer|message--solution",
+    re.I,
+)
 _NUMBER = re.compile(r"[-−+]?\d[\d,]*(?:\.\d+)?[kK]?")
 _CERTAIN = re.compile(  # no blog or shop has these
     r"(?:^| )(question|answer|topic-post|postbit|postbitlegacy|postcontainer|message--post|post_wrapper|cPost|ipsComment|CommentPost|topic-body crawler-post|"
@@ -68,7 +75,10 @@ def bodies_of(page: Page) -> list[int]:
         if i in wanted or element.parent_index in inside:
             inside.add(i)
             if element.written and ("class=" in element.written or "itemprop=" in element.written):
-                if _BODY.search(element.attrs.get("class", "")) or element.attrs.get("itemprop", "") in ("text", "articleBody"):
+                if _BODY.search(element.attrs.get("class", "")) or element.attrs.get("itemprop", "") in (
+                    "text",
+                    "articleBody",
+                ):
                     found.append(i)
     return found
 
@@ -89,14 +99,16 @@ def _roots(page: Page) -> list[tuple[int, Element]]:
     if len(answers) >= 2:
         return sorted(answers, key=lambda pair: pair[0])
     if len(typed) >= 2:
-        return [pair for pair in typed if _ITEM_TYPES.search(pair[1].attrs["itemtype"])[1] != "Comment" or len(typed) == 2] or typed
+        return [
+            pair for pair in typed if _ITEM_TYPES.search(pair[1].attrs["itemtype"])[1] != "Comment" or len(typed) == 2
+        ] or typed
     best = max(by_class.values(), key=len, default=[])
     inside = {index for index, _ in best}
     return [(i, e) for i, e in best if e.parent_index not in inside]
 
 
 def _post(page: Page, index: int, root: Element) -> Post:
-    body = author = None
+    body = None
     score, accepted = None, bool(_ACCEPTED.search(root.written))
     author_text = root.attrs.get("data-author", "") or root.attrs.get("data-username", "")
     if re.fullmatch(r"-?\d+", root.attrs.get("data-score", "")):
@@ -108,13 +120,21 @@ def _post(page: Page, index: int, root: Element) -> Post:
         classes, prop = attrs.get("class", ""), attrs.get("itemprop", "")
         if body is None and (prop in ("text", "articleBody") or _BODY.search(classes)):
             body = element
-        if not author_text and (prop == "author" or _AUTHOR.search(classes)) and "itemprop=\"author\"" not in root.written:
+        if (
+            not author_text
+            and (prop == "author" or _AUTHOR.search(classes))
+            and 'itemprop="author"' not in root.written
+        ):
             name = _name(element)
             if name:
                 author_text = name
         if score is None and (prop in ("upvoteCount", "userInteractionCount") or _SCORE.search(classes)):
             score = _number(attrs.get("data-value") or attrs.get("content") or element.text())
-        accepted = accepted or prop == "acceptedAnswer" or bool(_ACCEPTED.search(classes) and "d-none" not in classes and attrs.get("style", "") == "")
+        accepted = (
+            accepted
+            or prop == "acceptedAnswer"
+            or bool(_ACCEPTED.search(classes) and "d-none" not in classes and attrs.get("style", "") == "")
+        )
     text = to_markdown(body if body is not None else root).strip()
     return Post(author_text[:80], score, accepted, text)
 

@@ -136,11 +136,25 @@ def test_layout_tables_are_no_tables():
 
 
 def test_boilerplate_goes_and_content_with_a_suspect_class_stays():
-    story = "A sentence of the story, of some length. " * 20
-    html = f"""<body><nav>Home</nav><div class="sidebar">Side</div><script>x()</script><style>y</style>
-    <ul class=x><li><a href=1>one</a><li><a href=2>two</a><li><a href=3>three</a></ul>
-    <div class="post-popup"><p>{story}</p></div><div class="share-buttons">Tweet</div><footer>(c)</footer></body>"""
-    assert extract_html(html) == story.strip()
+    story = [
+        f"The {word} sentence of the story, of some length, is told here, and the next follows it. " * 4
+        for word in ("first", "second", "third", "fourth")
+    ]
+    paragraphs = "".join(f"<p>{s}</p>" for s in story)
+    links = "".join(
+        f'<li class="menu-item"><a href="/{w}">{w.title()}</a></li>'
+        for w in "home news sport weather shop about contact login".split()
+    )
+    html = f"""<body><nav>Home</nav><div class="sidebar"><ul class="menu">{links}</ul></div><script>x()</script><style>y</style>
+    <div class="post-popup">{paragraphs}</div><div class="share-buttons"><a href=x>Tweet</a> <a href=y>Share</a></div>
+    <div class="footer"><ul>{links}</ul><p>Copyright 2020. All rights reserved.</p></div><div style="display: none">Hidden</div></body>"""
+    assert extract_html(html) == "\n\n".join(s.strip() for s in story)
+
+
+def test_a_hidden_page_is_no_empty_page():
+    """A script would show it; what is hidden beside the text stays hidden."""
+    story = "A sentence of the story, of some length, and one more. " * 30
+    assert extract_html(f"<div style='visibility: hidden'><p>{story}</p></div>") == story.strip()
 
 
 def test_links_to_the_pages_own_sections_are_no_navigation():
@@ -226,8 +240,17 @@ FORUM = """<html lang=en><title>Why is the sum so? - Forum</title><script type="
 
 def test_the_record_of_a_page():
     found = extract_page(FORUM, "https://forum.example/q/1?page=2")
-    assert (found.title, found.date, found.language, found.url) == ("Why is the sum so?", "2021-05-06", "en", "https://forum.example/q/1")
-    assert [(p.author, p.score, p.accepted) for p in found.posts] == [("ada", 12, False), ("bob", 3, True), ("", -1, False)]
+    assert (found.title, found.date, found.language, found.url) == (
+        "Why is the sum so?",
+        "2021-05-06",
+        "en",
+        "https://forum.example/q/1",
+    )
+    assert [(p.author, p.score, p.accepted) for p in found.posts] == [
+        ("ada", 12, False),
+        ("bob", 3, True),
+        ("", -1, False),
+    ]
     assert found.posts[1].text == "Because range stops at three.\n\n```\n0 + 1\n  + 2\n```"
     assert extract_page("<div class=post>one post</div>").posts == []
 
@@ -259,7 +282,10 @@ def test_language_by_letters_and_common_words():
 @pytest.mark.parametrize(
     "page, text",
     [
-        ("<script>MathJax.Hub.Config({tex2jax: {inlineMath: [['@@','@@'], ['$','$']]}})</script><p>so @@x^2@@ is", "so $x^2$ is"),
+        (
+            "<script>MathJax.Hub.Config({tex2jax: {inlineMath: [['@@','@@'], ['$','$']]}})</script><p>so @@x^2@@ is",
+            "so $x^2$ is",
+        ),
         ("<script>MathJax = {tex: {displayMath: [['||','||']]}}</script><p>so ||x^2|| is", "so $$x^2$$ is"),
         ("<script src='ASCIIMathML.js'></script><p>so `sqrt(x)/2` is, not \\`", "so $\\frac{\\sqrt{x}}{2}$ is, not `"),
         ("<p>so [itex]x^2[/itex] and [tex]y[/tex]", "so $x^2$ and $$y$$"),
@@ -269,7 +295,9 @@ def test_language_by_letters_and_common_words():
     ],
 )
 def test_formulas_in_the_text(page, text):
-    assert extract_html(page + ("<script src=MathJax.js></script>" if "latex" in page or "tex]" in page else "")) == text
+    assert (
+        extract_html(page + ("<script src=MathJax.js></script>" if "latex" in page or "tex]" in page else "")) == text
+    )
 
 
 @pytest.mark.parametrize(
@@ -324,6 +352,6 @@ def test_scores_on_gold_pages():
         formulas += len(gold["math"])
         wanted, got = shingles(gold["text"]), shingles(text)
         scores.append(2 * (wanted & got).total() / (wanted.total() + got.total()))
-    assert total >= 40 and found / total >= 0.77
-    assert formulas >= 600 and math / formulas >= 0.82
-    assert sum(scores) / len(scores) >= 0.6
+    assert total >= 40 and found / total >= 0.79
+    assert formulas >= 600 and math / formulas >= 0.9
+    assert sum(scores) / len(scores) >= 0.64

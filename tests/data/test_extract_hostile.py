@@ -108,7 +108,9 @@ def test_hostile_pages(name):
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize("name", [n for n in HOSTILE if "MB" in n or n in ("formatting", "entities", "div, a million", "maths")])
+@pytest.mark.parametrize(
+    "name", [n for n in HOSTILE if "MB" in n or n in ("formatting", "entities", "div, a million", "maths")]
+)
 def test_hostile_pages_within_a_gigabyte(name):
     """Each in a process of its own: what it takes beyond the page itself, and the whole below 1 GB."""
     program = (
