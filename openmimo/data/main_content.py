@@ -78,6 +78,9 @@ def find_main(page: Page, url: str | None = None) -> Element:
         keep |= definitions(blocks, keep)
         keep |= code_between(blocks, keep)
         keep_blocks(blocks, keep | headings(blocks, keep))
+    else:
+        for element in page.elements:
+            element.skip = element.skip or element.tag == "footer" or element.tag == "aside"
     return page.root
 
 

@@ -73,7 +73,7 @@ HOSTILE = {
     "backticks": lambda: "<pre>" + "`" * 500_000 + "</pre><code>" + "`" * 500_000,
     "headings": lambda: "<h1>" * 5_000 + "x",
 }  # fmt: skip
-SAMPLE = ["50 MB of paragraphs", "50 MB of <", "div, a million", "formatting", "quoted attributes", "wrong ends", "entities", "math", "asciimath", "pre in pre"]  # fmt: skip
+SAMPLE = ["50 MB of paragraphs", "50 MB of <", "div, a million", "formatting", "quoted attributes", "wrong ends", "entities", "math", "asciimath", "pre in pre", "tex"]  # fmt: skip
 
 BYTES = {
     "random": bytes(random.Random(0).randrange(1, 256) for _ in range(200_000)),
