@@ -200,7 +200,11 @@ class _Writer:
             return
         self.flush()
         if element.tag == "code":
-            self.frames[-1].blocks.append(Block(fence(lines, language_of(element)), code=True))
+            language = language_of(element)
+            if language:
+                self.frames[-1].blocks.append(Block(fence(lines, language), code=True))
+            else:  # may be a part of a listing by lines
+                self.frames[-1].blocks += [Block(line, code=True, code_line=True) for line in lines.split("\n")]
         else:
             self.frames[-1].blocks.append(Block(lines))
 
