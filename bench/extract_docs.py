@@ -20,7 +20,7 @@ from extract_gold import GoldPage
 DOCS = Path(__file__).parents[1] / ".bench" / "docs"
 TEST = ("python3.11-doc", "python-sympy-doc", "python-statsmodels-doc", "python-mpmath-doc")
 TRAIN = ("sphinx-doc", "python-brian-doc")  # what the block classifier may see
-_ELSEWHERE = re.compile(r"^\s*\.\. (auto|toctree|include|literalinclude|plot|currentmodule:: sympy|only|raw|nbinfo|bibliography|graphviz|inheritance|program-output|table::|csv-table|ifconfig|tabularcolumns)", re.M)  # fmt: skip
+_ELSEWHERE = re.compile(r"^\s*\.\. (auto|toctree|include|literalinclude|plot|currentmodule:: sympy|only|raw|nbinfo|bibliography|graphviz|inheritance|program-output|table::|csv-table|ifconfig|tabularcolumns|ipython)", re.M)  # fmt: skip
 _TITLES = {"versionadded": "New in version", "versionchanged": "Changed in version", "deprecated": "Deprecated since version", "deprecated-removed": "Deprecated since version"}  # fmt: skip
 _NOTHING = "index highlight module currentmodule moduleauthor sectionauthor tabularcolumns role default-role default-domain program meta py:module py:currentmodule testsetup testcleanup availability audit-event audit-event-table".split()  # fmt: skip
 _OBJECTS = """function class method attribute data exception classmethod staticmethod describe option cmdoption envvar decorator
@@ -99,7 +99,7 @@ class _Code(_Object):
 
     def run(self):
         text = "\n".join(self.content).rstrip()
-        if self.name in ("testoutput", "testcode") and "hide" in self.options:
+        if "hide" in self.options:
             return []
         caption = [nodes.paragraph("", self.options["caption"])] if self.options.get("caption") else []
         kind = nodes.literal_block if self.name not in ("parsed-literal", "productionlist") else nodes.comment

@@ -31,7 +31,7 @@ _RENDERED = re.compile(
 _TEX_ATTRIBUTES = ("data-tex", "data-latex", "data-formula", "data-math", "data-expr", "data-katex")
 _IMAGE_CLASS = re.compile(r"(^|[\s_-])(latex|tex|math|formula|equation|katex|mathjax|mwe)", re.I)
 _IMAGE_URL = re.compile(
-    r"latex(\.php|\.codecogs|render|\.cgi)|codecogs\.com|math(tex|type)\.cgi|mimetex|math/render|/math/[0-9a-f]/|tex2img|wp-latex|equation\?tex=",
+    r"latex(\.php|\.codecogs|render|\.cgi)|codecogs\.com|math(tex|type)\.cgi|mimetex|math/render|/math/[0-9a-f]/|math/[0-9a-f]{8,}\.(?:png|svg|gif)|tex2img|wp-latex|equation\?tex=",
     re.I,
 )
 _URL_TEX = re.compile(

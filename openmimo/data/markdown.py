@@ -187,7 +187,9 @@ class _Writer:
     def code_block(self, element: Element) -> None:
         self.flush()
         code = code_text(element)
-        if code.strip() and not re.fullmatch(r"[\d\s]+", code):  # numbers alone: the gutter of a listing
+        if code.strip() and not re.fullmatch(
+            r"(?:[ \t]*\d+[ \t]*\n?)+", code
+        ):  # numbers alone: the gutter of a listing
             self.frames[-1].blocks.append(Block(fence(code, language_of(element)), code=True))
 
     def monospace(self, element: Element) -> None:

@@ -31,6 +31,9 @@ _WORD = re.compile(r"[a-z]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _TAGS = re.compile(r"<[^>]*>")
 _FORMULA_IMAGE = re.compile(r"latex|tex\b|math|formula|equation|mimetex|eeimg", re.I)
+_WRITTEN_FORMULA = re.compile(
+    r"(\\\[|\$\$|\\begin\{(?:equation|align|gather|eqnarray|multline))"
+)  # a display, in the text
 _NAMES = re.compile(r'(?:class|id|role|itemprop)="([^"]*)"')
 _PUNCTUATION = re.compile(r"[.,;:!?。，、；：！？]")
 _TEXT_WORD = re.compile(r"[^\W\d_]+")
@@ -116,6 +119,9 @@ def find_blocks(page: Page, url: str | None = None) -> Blocks:
             link_chars[block] += size
     order = sorted(parts)
     texts = [" ".join(parts[i]) for i in order]
+    for i, text in zip(order, texts, strict=True):
+        if text[0] in "\\$" and _WRITTEN_FORMULA.match(text):
+            code[i] = chars[i]
     return Blocks(page, order, texts, chars, link_chars, links, own, around, depths, names, code)
 
 

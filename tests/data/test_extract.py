@@ -74,6 +74,7 @@ def test_inline_code_and_neighbouring_spans():
         ('<img class="latex" alt="\\kappa" src="a.png">', "$\\kappa$"),
         ('<img src="https://latex.codecogs.com/svg.latex?a%5E2+b">', "$a^2+b$"),
         ('<img src="https://s0.wp.com/latex.php?latex=a%5E2+%2B+b&amp;bg=fff">', "$a^2 + b$"),
+        ('<img src="../_images/math/61abd7d2eca8bbbb2e99f1.png" alt="m a = F">', "$m a = F$"),
         ('<span data-tex="\\frac12">drawn</span>', "$\\frac12$"),
     ],
 )
