@@ -68,7 +68,8 @@ def main() -> None:
     from openmimo.data.pdf import extract_pdf
 
     OUT.mkdir(parents=True, exist_ok=True)
-    gold = [p for package in TEST for p in pages((package,), 6)]
+    limit = int(sys.argv[1]) if len(sys.argv) > 1 else 6  # pages of each package
+    gold = [p for package in TEST for p in pages((package,), limit)]
     docs = ROOT / ".bench" / "docs"
     sides = {"openmimo": extract_pdf, "pdftotext": pdftotext, "pdftotext -layout": lambda p: pdftotext(p, "-layout")}
     result: dict = {}
