@@ -100,7 +100,7 @@ def in_posts(blocks: Blocks) -> np.ndarray:
     inside = bytearray(len(blocks.page.elements))
     bodies = bodies_of(blocks.page)
     for i in bodies:
-        inside[i] = 1
+        inside[blocks.own[i]] = 1
     if bodies:
         for i, element in enumerate(blocks.page.elements):
             if element.parent_index >= 0 and inside[element.parent_index]:
