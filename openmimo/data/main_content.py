@@ -24,6 +24,7 @@ _SKIP_ROLES = frozenset(
 _SHOWN_SHARE = 0.4  # of the page's text: an element with more is content, hidden or not
 _LEAST_TEXT = 400  # characters: with less than that there is nothing to choose from
 _HEADINGS = frozenset(["h1", "h2", "h3", "h4", "h5", "h6"])
+_LEAST_CHANCE = 0.15  # of a heading: below it is one of an advertisement
 _MANY_DEFINITIONS = 6
 _TITLE_ABOVE = 8  # blocks
 _AMONG = 40  # blocks
@@ -74,10 +75,11 @@ def find_main(page: Page, url: str | None = None) -> Element:
     skip_by_markup(page)
     blocks = find_blocks(page, url)
     if sum(map(len, blocks.texts)) >= _LEAST_TEXT:
-        keep = choose(blocks, model().predict(blocks)) | in_posts(blocks)
+        chance = model().predict(blocks)
+        keep = choose(blocks, chance) | in_posts(blocks)
         keep |= definitions(blocks, keep)
         keep |= code_between(blocks, keep)
-        keep_blocks(blocks, keep | headings(blocks, keep))
+        keep_blocks(blocks, keep | headings(blocks, keep, chance))
     else:
         for element in page.elements:
             element.skip = element.skip or element.tag == "footer" or element.tag == "aside"
@@ -108,11 +110,11 @@ def in_posts(blocks: Blocks) -> np.ndarray:
     return np.array([inside[i] for i in blocks.elements], dtype=bool)
 
 
-def headings(blocks: Blocks, keep: np.ndarray) -> np.ndarray:
+def headings(blocks: Blocks, keep: np.ndarray, chance: np.ndarray) -> np.ndarray:
     """(blocks,) headings right above a block to keep, and the page's own title shortly before the first of them."""
     elements = [blocks.page.elements[i] for i in blocks.elements]
     levels = [e.tag in _HEADINGS and int(e.tag[1]) or _level_inside(e) for e in elements]
-    found = np.array(levels, dtype=bool) & np.append(keep[1:], False)
+    found = np.array(levels, dtype=bool) & np.append(keep[1:], False) & (chance > _LEAST_CHANCE)
     first = int(np.argmax(keep))
     for i in range(first - 1, max(first - _TITLE_ABOVE, -1), -1):
         if levels[i] == 1:
