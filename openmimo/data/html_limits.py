@@ -15,7 +15,7 @@ MAX_MARKUP = 1_500_000  # characters, once scripts, styles, comments and data: U
 MAX_TAGS = 80_000
 MAX_ELEMENTS = 30_000  # of the repaired tree, those inside <pre> and <math> aside
 MAX_DEPTH = 1_000  # opening tags below this depth are dropped: parsers walk the open elements again and again
-MAX_FORMATTING = 12  # open <b>, <font> ... : a parser opens all of them again in each paragraph that follows
+MAX_FORMATTING = 20  # open <b>, <font> ... : a parser opens all of them again in each paragraph that follows
 _LARGE = 1_000_000  # characters
 _SUSPECT_TAGS = 8_000  # fewer tags are parsed as they are
 _LONG = 60_000  # bytes: shorter pages cannot hold too many attributes
@@ -50,8 +50,10 @@ def within_limits(html: str) -> bytes:
         data, tags = html.encode("utf-8", "replace"), MAX_TAGS
     if tags > _SUSPECT_TAGS:  # MathML's own are cheap at any depth
         tags -= 2 * sum(data.count(b"<m" + c) for c in (b"i", b"n", b"o", b"r", b"s", b"t", b"f"))
-    if (tags > _SUSPECT_TAGS and _is_suspect(html)) or (len(data) > _LONG and _has_many_attributes(data)):
-        data = _tame(html).encode("utf-8", "replace")
+    if tags > _SUSPECT_TAGS or (len(data) > _LONG and _has_many_attributes(data)):
+        bare = _without_raw(html)  # what a script writes between quotes is no tag
+        if _is_suspect(bare) or _has_many_attributes(bare.encode("utf-8", "replace")):
+            data = _tame(bare).encode("utf-8", "replace")
     return data
 
 

@@ -20,6 +20,9 @@ _NEVER_CONTENT = [
     *"style noscript template iframe canvas object embed audio video map area svg dialog nav frameset applet".split(),
     *"select datalist progress meter button textarea".split(),
 ]
+_MAY_BE_UNCLOSED = frozenset(
+    "nav button dialog object map video audio canvas svg".split()
+)  # around the whole page, then
 _PRUNED = ",".join(["script", "meta[content]", "link[rel][href]", "title", *_NEVER_CONTENT])
 _SOURCE_TAGS = frozenset(["pre", "math"])  # many small elements, seldom looked into one by one
 _TEXTS_OF_THEIR_OWN = _SOURCE_TAGS | {"script", "img"}
@@ -154,6 +157,8 @@ def _prune(tree: LexborHTMLParser) -> Page:
             page.links[(node.attributes["rel"] or "").lower()] = node.attributes["href"] or ""
         elif tag == "title":
             page.title = " ".join((node.text() or "").split()) or page.title
+        elif tag in _MAY_BE_UNCLOSED and node.css_first("article, main") is not None:
+            continue
         node.decompose()
     page.lang = tree.root.attributes.get("lang") or tree.root.attributes.get("xml:lang") or ""
     return page

@@ -158,6 +158,10 @@ def test_a_hidden_page_is_no_empty_page():
     assert extract_html(f"<div style='visibility: hidden'><p>{story}</p></div>") == story.strip()
 
 
+def test_a_menu_that_is_never_closed_is_not_the_page():
+    assert "Text" in extract_html("<nav><a href=x>Home</a><article><h1>Title</h1><p>Text</p></article>")
+
+
 def test_links_to_the_pages_own_sections_are_no_navigation():
     links = "".join(f'<dt><a href="https://x.org/m.html#f{i}">function_{i}</a>' for i in range(5))
     html = f"<body><p>{'Text goes on, and on. ' * 40}</p><dl>{links}</dl></body>"
