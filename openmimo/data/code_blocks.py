@@ -6,14 +6,21 @@ python -c "from openmimo.data.code_blocks import *; from openmimo.data.html_tree
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
-from openmimo.data.html_tree import Element
+from openmimo.data.html_tree import Element, unescape
 
 _LINES = frozenset("div p li tr ol ul table tbody".split())  # an element that begins and ends a line of code
-_GUTTER = frozenset(
-    "gutter linenos linenodiv lineno linenumber linenumbers line-number line-numbers line-numbers-rows hljs-ln-numbers blob-num "
-    "rouge-gutter lnum copybtn copy-button code-copy".split()
+_GUTTER = re.compile(
+    r"gutter|line-?_?n(o|os|um|ums|umber|umbers)\b|linenum|lineno|blob-num|\blnum|\bln\b|hljs-ln|row-?num|\blno\b", re.I
 )
+_COPY = re.compile(r"copy|clipboard|toolbar|code-?(lang|header|title)|expand", re.I)
+_CLASS = re.compile(r'(?:^| )class="([^"]*)"')
+_NO_GUTTERS = frozenset("pre code table tr tbody body".split())
+_LITTLE = 40  # characters: the text of a button
+_PLAIN = re.compile(r"</?(?:span|code|b|i|em|strong|font|u|var|mark|samp|tt|a|ins|del|kbd|s)(?: [^>]*)?>")
+_BREAK = re.compile(r"<br(?: [^>]*)?>")
+_ADJACENT_LINES = re.compile(r'</span>(?=<span [^>]*class="[^"]*\b(?:line|code-line|cl|view-line)\b)', re.I)
 _LANGUAGE = re.compile(
     r"(?:^|\s)(?:language|lang|highlight-source|highlight-text|highlight|brush:|sourcecode|prism)[-_: ]\s*([a-z][a-z0-9+#]{0,15})",
     re.I,
@@ -24,8 +31,28 @@ _NO_LANGUAGE = frozenset(
 
 
 def is_gutter(element: Element) -> bool:
-    """Line numbers and copy buttons beside a listing."""
-    return "class" in element.attrs and not _GUTTER.isdisjoint(element.classes)
+    """Line numbers and copy buttons beside a listing: their class says so, and so does their text."""
+    if not element.written or element.tag in _NO_GUTTERS:
+        return False
+    kind = _gutter_kind(element.written)
+    if kind == "numbers":
+        return re.fullmatch(r"[\d\s.:|]*", element.expand().text()) is not None
+    return kind == "copy" and not element.source and _is_short(element)
+
+
+@lru_cache(maxsize=4096)
+def _gutter_kind(written: str) -> str:
+    """What the class in written attributes says: numbers, copy or nothing."""
+    match = _CLASS.search(written)
+    if match is None:
+        return ""
+    return "numbers" if _GUTTER.search(match[1]) else "copy" if _COPY.search(match[1]) else ""
+
+
+def _is_short(element: Element) -> bool:
+    return len(element.text().strip()) < _LITTLE and not any(
+        e.tag in ("pre", "code", "h1", "h2", "h3") for e in element.descendants()
+    )
 
 
 def code_text(element: Element, preformatted: bool = True) -> str:
@@ -33,6 +60,12 @@ def code_text(element: Element, preformatted: bool = True) -> str:
 
     preformatted: line ends of the source count, as in <pre>. Otherwise they count only where the element has no <br>.
     """
+    if element.source and not (_GUTTER.search(element.source) or _COPY.search(element.source)):
+        text = _PLAIN.sub("", _BREAK.sub("\n", _ADJACENT_LINES.sub("\n", element.source)))
+        if "<" not in text:
+            code = unescape(text).replace("\xa0", " ").replace("\r", "")
+            return code.rstrip().lstrip("\n") if preformatted else code
+    element.expand()
     out: list[str] = []
     keep_newlines = preformatted or not any(e.tag == "br" for e in element.descendants())
     stack: list[tuple[Element | str, bool]] = [(child, False) for child in reversed(element.children)]
@@ -62,7 +95,7 @@ def code_text(element: Element, preformatted: bool = True) -> str:
 
 def language_of(element: Element) -> str:
     """The language that the classes of a code element, or of the first elements in it, name; empty where none does."""
-    near = [element, *(c for c in element.children if not isinstance(c, str))][:3]
+    near = [element.expand(), *(c for c in element.children if not isinstance(c, str))][:3]
     for candidate in near:
         for value in (candidate.attrs.get("data-lang", ""), candidate.attrs.get("data-language", "")):
             if re.fullmatch(r"[A-Za-z][\w+#]{0,15}", value):

@@ -3,8 +3,8 @@
     python -c "from openmimo.data.formulas import formula_of; from openmimo.data.html_tree import parse; print(formula_of(parse('<img class=latex alt=x^2>').first('img')))"
 
 Known: MathML (its TeX annotation, else alttext, else converted), KaTeX, MathJax 2 and 3 (script, attribute, assistive
-MathML), `data-tex` and the like, and images (alt, title or the URL that drew them). Formulas written in the text with
-$ or \\( \\) are text and stay as they are.
+MathML; TeX or AsciiMath), `data-tex` and the like, and images (alt, title or the URL that drew them). Formulas written in the text
+are text: see text_formulas.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote, unquote_plus
 
-from openmimo.data.html_tree import Element
+from openmimo.data.asciimath import asciimath_to_latex
+from openmimo.data.html_tree import Element, unescape
 from openmimo.data.mathml import mathml_source_to_latex, mathml_to_latex
 
 
@@ -30,26 +31,31 @@ _RENDERED = re.compile(
 _TEX_ATTRIBUTES = ("data-tex", "data-latex", "data-formula", "data-math", "data-expr", "data-katex")
 _IMAGE_CLASS = re.compile(r"(^|[\s_-])(latex|tex|math|formula|equation|katex|mathjax|mwe)", re.I)
 _IMAGE_URL = re.compile(
-    r"latex(\.php|\.codecogs|render|\.cgi)|codecogs\.com|math(tex|type)\.cgi|mimetex|math/render|/math/[0-9a-f]/|tex2img|wp-latex|equation\?tex=",
+    r"latex(\.php|\.codecogs|render|\.cgi)|codecogs\.com|math(tex|type)\.cgi|mimetex|math/render|/math/[0-9a-f]/|math/[0-9a-f]{8,}\.(?:png|svg|gif)|tex2img|wp-latex|equation\?tex=",
     re.I,
 )
 _URL_TEX = re.compile(
     r"[?&](?:latex|tex|formula|eq|chl)=([^&]+)|(?:codecogs\.com/[a-z]+\.(?:latex|image|download)|mimetex\.cgi|mathtex\.cgi)\?(.+)",
     re.I,
 )
+_MAYBE = ("atex", "aTeX", "ath", "data-tex", "data-formula", "data-expr")  # in the attributes of whatever may be one
 _TEX_CHARACTER = re.compile(r"[\\^_={}]|^[A-Za-z0-9]$|^\W$|^[-+*/().,A-Za-z0-9<>| ]{1,12}$")
+_ANNOTATION = re.compile(r"<annotation([^>]*)>(.*?)</annotation>", re.S)
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 
 
 def formula_of(element: Element) -> Formula | None:
     """The formula that this element is, as a whole; None where it is none."""
-    tag, attrs = element.tag, element.attrs
+    tag, attrs = element.tag, element.attrs if element.tag == "img" else {}
     if tag == "math":
         return _of_mathml(element)
     if tag == "script":
         return _of_script(element)
     if tag == "img":
         return _of_image(attrs)
+    if tag != "mjx-container" and not any(name in element.written for name in _MAYBE):
+        return None
+    attrs = element.attrs
     for name in _TEX_ATTRIBUTES:
         if attrs.get(name, "").strip() and _TEX_CHARACTER.search(attrs[name].strip()):
             return Formula(clean_latex(attrs[name]), "display" in attrs.get("class", "") or tag == "div")
@@ -70,25 +76,20 @@ def clean_latex(latex: str) -> str:
 
 def _of_mathml(math: Element) -> Formula:
     display = math.attrs.get("display") == "block" or math.attrs.get("mode") == "display"
-    for element in math.descendants():
-        if (
-            element.tag == "annotation"
-            and "tex" in element.attrs.get("encoding", "").lower()
-            and element.text().strip()
-        ):
-            return Formula(clean_latex(element.text()), display)
+    for attributes, text in _ANNOTATION.findall(math.source):
+        if "tex" in attributes.lower() and text.strip():
+            return Formula(clean_latex(unescape(text)), display)
     alttext = math.attrs.get("alttext", "").strip()
-    return Formula(clean_latex(alttext) if alttext else mathml_to_latex(math), display)
+    return Formula(clean_latex(alttext) if alttext else mathml_to_latex(math.expand()), display)
 
 
 def _of_script(script: Element) -> Formula | None:
     kind = script.attrs.get("type", "").lower()
-    if not kind.startswith("math/"):
-        return None
     source, display = script.text(), "mode=display" in kind.replace(" ", "")
-    if kind.startswith("math/tex"):
-        return Formula(clean_latex(re.sub(r"%\s*<!\[CDATA\[|%\s*\]\]>|<!\[CDATA\[|\]\]>", "", source)), display)
-    return Formula(mathml_source_to_latex(source), display) if kind.startswith("math/mml") else None
+    source = re.sub(r"%\s*<!\[CDATA\[|%\s*\]\]>|<!\[CDATA\[|\]\]>", "", source)
+    if "mml" in kind or "mathml" in kind:
+        return Formula(mathml_source_to_latex(source), display)
+    return Formula(asciimath_to_latex(source.strip()) if "ascii" in kind else clean_latex(source), display)
 
 
 def _of_image(attrs: dict[str, str]) -> Formula | None:

@@ -9,6 +9,7 @@ quotes (strict Markdown would indent it); emphasis and link addresses go; nothin
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from openmimo.data.blocks import Block, CodeSpan, inline_text, prefixed, render
@@ -38,14 +39,14 @@ class Frame:
     rows: list[list[str]] = field(default_factory=list)
 
 
-def to_markdown(root: Element) -> str:
-    """Markdown of the element's content; elements marked `skip` are left out."""
+def to_markdown(root: Element, rewrite: Callable[[str], str] | None = None) -> str:
+    """Markdown of the element's content; elements marked `skip` are left out. rewrite: applied to its text, not to code."""
     writer = _Writer()
     stack: list[tuple[Element | str, bool]] = [(root, False)]
     while stack:
         node, leaving = stack.pop()
         if isinstance(node, str):
-            writer.inline.append(_BLANKS.sub(" ", node))
+            writer.inline.append(_BLANKS.sub(" ", rewrite(node) if rewrite else node))
         elif leaving:
             writer.leave(node)
         elif not (node.skip and node is not root) and writer.enter(node):
@@ -93,7 +94,7 @@ class _Writer:
     def enter_block(self, element: Element) -> bool:
         tag = element.tag
         kind = ""
-        if _heading_level(element):
+        if heading_level(element):
             kind = "heading"
         elif tag in ("li", "blockquote", "dd"):
             kind = tag
@@ -138,7 +139,7 @@ class _Writer:
             parent.blocks += blocks  # a caption, text between rows
             parent.blocks.append(Block(markdown_table(frame.rows)))
         elif frame.kind == "heading":
-            level, text = _heading_level(element), " ".join(render(blocks).split())
+            level, text = heading_level(element), " ".join(render(blocks).split())
             if text:
                 parent.blocks.append(Block("#" * level + " " + text))
         elif frame.kind == "li":
@@ -186,7 +187,9 @@ class _Writer:
     def code_block(self, element: Element) -> None:
         self.flush()
         code = code_text(element)
-        if code.strip() and not re.fullmatch(r"[\d\s]+", code):  # numbers alone: the gutter of a listing
+        if code.strip() and not re.fullmatch(
+            r"(?:[ \t]*\d+[ \t]*\n?)+", code
+        ):  # numbers alone: the gutter of a listing
             self.frames[-1].blocks.append(Block(fence(code, language_of(element)), code=True))
 
     def monospace(self, element: Element) -> None:
@@ -199,7 +202,11 @@ class _Writer:
             return
         self.flush()
         if element.tag == "code":
-            self.frames[-1].blocks.append(Block(fence(lines, language_of(element)), code=True))
+            language = language_of(element)
+            if language:
+                self.frames[-1].blocks.append(Block(fence(lines, language), code=True))
+            else:  # may be a part of a listing by lines
+                self.frames[-1].blocks += [Block(line, code=True, code_line=True) for line in lines.split("\n")]
         else:
             self.frames[-1].blocks.append(Block(lines))
 
@@ -216,7 +223,8 @@ class _Writer:
             self.inline.append(mark + (text if len(text) == 1 or text.isdigit() and len(text) < 2 else f"{{{text}}}"))
 
 
-def _heading_level(element: Element) -> int:
+def heading_level(element: Element) -> int:
+    """1 to 6 of a heading, pydoc's too; 0 for any other element."""
     level = _HEADINGS.get(element.tag, 0)
     for name in element.classes if not level and element.tag in ("strong", "td") else ():
         level = level or _PYDOC_HEADINGS.get((element.tag, name), 0)

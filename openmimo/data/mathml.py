@@ -76,7 +76,7 @@ def mathml_to_latex(math: Element) -> str:
 def mathml_source_to_latex(source: str) -> str:
     """LaTeX of the first formula in MathML source text; empty where there is none."""
     math = parse(source).first("math")
-    return "" if math is None else mathml_to_latex(math)
+    return "" if math is None else mathml_to_latex(math.expand())
 
 
 def _convert(element: Element, parts: list[str]) -> str:

