@@ -30,18 +30,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from openmimo.data.block_features import WORD_COLUMNS, context_features, features, word_features  # noqa: E402
 from openmimo.data.html_tree import parse  # noqa: E402
 from openmimo.data.main_content import choose, skip_by_markup  # noqa: E402
-from openmimo.data.text_blocks import (  # noqa: E402
-    WORD_COLUMNS,
-    Blocks,
-    class_words,
-    context_features,
-    features,
-    find_blocks,
-    text_words,
-    word_features,
-)  # fmt: skip
+from openmimo.data.text_blocks import Blocks, class_words, find_blocks, text_words  # noqa: E402
 
 TREES = {"max_iter": 80, "learning_rate": 0.1, "max_leaf_nodes": 12, "min_samples_leaf": 60, "l2_regularization": 10.0, "max_features": 0.3, "max_bins": 96}  # fmt: skip
 SECOND = TREES | {"max_iter": 40}

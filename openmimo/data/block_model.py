@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from openmimo.data.text_blocks import Blocks, context_features, features
+from openmimo.data.block_features import context_features, features
+from openmimo.data.text_blocks import Blocks
 
 MAX_BLOCKS = 3_000
 
