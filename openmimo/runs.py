@@ -26,7 +26,7 @@ from openmimo.errors import UserError
 from openmimo.recipe import Recipe, canonical
 
 SCAFFOLD = ("key", "checkpoint.pt", "rendezvous")  # files of an unfinished stage; they are no part of the artefact
-FORMAT = 1  # raise it when a stage's artefacts change meaning: all runs are then redone
+FORMAT = 2  # raise it when a stage's artefacts change meaning: all runs are then redone
 
 
 @dataclass(frozen=True)
