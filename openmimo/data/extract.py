@@ -64,9 +64,10 @@ def extract_page(html: str | bytes, url: str | None = None, charset: str | None 
 
 
 def extract_document(document: Document) -> Document:
-    """A Document whose text is HTML -> the same with Markdown; title, date, language and posts where it had none."""
+    """A Document whose text is HTML -> the same with Markdown; title, meta `date`, `lang` and `posts` where it had none
+    (meta `language` is a programming language's name)."""
     found = extract_page(document.text, document.url or None)
-    facts = {"date": found.date, "language": found.language}
+    facts = {"date": found.date, "lang": found.language}
     facts = {k: v for k, v in facts.items() if v and k not in document.meta}
     if found.posts:
         facts["posts"] = [dataclasses.asdict(post) for post in found.posts]

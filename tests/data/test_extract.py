@@ -11,8 +11,9 @@ import pytest
 from openmimo.data.asciimath import asciimath_to_latex
 from openmimo.data.charsets import decode_html
 from openmimo.data.document import Document
-from openmimo.data.extract import extract_documents, extract_file, extract_html, extract_page
+from openmimo.data.extract import extract_document, extract_documents, extract_file, extract_html, extract_page
 from openmimo.data.mathml import mathml_source_to_latex
+from openmimo.data.tag import tag
 from openmimo.errors import UserError
 
 PAGES = Path(__file__).resolve().parents[3] / "shared" / "data" / "pages"
@@ -360,3 +361,14 @@ def test_scores_on_gold_pages():
     assert total >= 40 and found / total >= 0.79
     assert formulas >= 600 and math / formulas >= 0.9
     assert sum(scores) / len(scores) >= 0.64
+
+
+def test_a_page_in_english_is_no_program():
+    """meta `language` names a programming language: what a page is written in stands elsewhere."""
+    words = "A page in plain English about the sea and the people who live by it. " * 20
+    page = Document(
+        "1", "", "", f'<html lang="en"><body><main><p>{words}</p></main></body></html>', "x", {"format": "html"}
+    )
+    found = extract_document(page)
+    assert found.meta["lang"] == "en"
+    assert tag(found)["code_share"] == 0
