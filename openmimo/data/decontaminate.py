@@ -102,8 +102,9 @@ def decontaminate(
 ) -> tuple[list[Any], list[Any], DecontaminationReport]:
     """(kept, removed, report); kept and removed are the rows themselves, in order.
 
-    benchmarks: rows, name -> rows of each, or an Index (built once for many calls; n and options are then its own). text_of: the text of a row that is compared (`row_text` by default), for
-    rows and benchmarks alike. options: similarity, template, phrases, as of `overlap.Index`.
+    benchmarks: rows, name -> rows of each, or an Index (built once for many calls; n and options are then its own).
+    text_of: the text of a row that is compared (`row_text` by default), for rows and benchmarks alike. options:
+    similarity, template, phrases, as of `overlap.Index`.
     """
     text_of = text_of or row_text
     index = benchmarks

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 from openmimo.data.decontaminate import decontaminate
 from openmimo.data.document import Document
 from openmimo.data.extract import extract_documents
+from openmimo.data.overlap import Index
 from openmimo.data.pipeline import settings as s
 from openmimo.data.tag import tag_documents
 from openmimo.errors import UserError
 
 Function = Callable[[list[Document]], tuple[list[Document], Counter]]
-_BATCH = {"decontaminate": 4096}  # the benchmark's n-grams are collected for each batch
+_BATCH = {"decontaminate": 1024}  # it hashes half a megabyte of text at a time
 
 
 def function_of(step: s.Step) -> Function:
@@ -38,8 +39,14 @@ def batch_of(step: s.Step) -> int:
 
 
 def _decontaminated(step: s.Decontaminate, documents: list[Document]) -> tuple[list[Document], Counter]:
-    kept, _, report = decontaminate(documents, benchmark(tuple(step.against)), step.n)
+    kept, _, report = decontaminate(documents, index_of(tuple(step.against), step.n))
     return kept, report.counts
+
+
+@cache
+def index_of(files: tuple[str, ...], n: int) -> Index:
+    """The benchmark's items, ready to be looked for; made once a process."""
+    return Index({"benchmark": benchmark(files)}, n)
 
 
 def benchmark(files: tuple[str, ...]) -> list[str]:
