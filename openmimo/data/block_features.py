@@ -76,18 +76,7 @@ def features(blocks: Blocks, weights: dict[str, float]) -> np.ndarray:
         _window(chars * link_density, 4) / np.maximum(_window(chars, 4), 1),
     ]
 
-    ancestor = at
-    for _ in range(5):
-        t = total[ancestor]
-        columns += [
-            np.log1p(t[:, 0]),
-            t[:, 1] / np.maximum(t[:, 0], 1),
-            np.log1p(t[:, 2]),
-            t[:, 3] / page_total[3],
-            t[:, 3] / np.maximum(t[:, 0], 1),
-            t[:, 0] / np.maximum(t[:, 2], 1),
-        ]
-        ancestor = parents[ancestor]
+    columns += _ancestors(total, page_total, parents, at)
     ends = _ends(parents.tolist())
     for share in (0.35, 0.6, 0.85):
         columns += [_inside(ends, total[:, 3], share)[at]]
@@ -105,6 +94,23 @@ def features(blocks: Blocks, weights: dict[str, float]) -> np.ndarray:
         )
     ]
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _ancestors(total: np.ndarray, page_total: np.ndarray, parents: np.ndarray, at: np.ndarray) -> list[np.ndarray]:
+    """Six columns for the element of each block and for each of the four around it: how much text, links, blocks."""
+    columns = []
+    for _ in range(5):
+        t = total[at]
+        columns += [
+            np.log1p(t[:, 0]),
+            t[:, 1] / np.maximum(t[:, 0], 1),
+            np.log1p(t[:, 2]),
+            t[:, 3] / page_total[3],
+            t[:, 3] / np.maximum(t[:, 0], 1),
+            t[:, 0] / np.maximum(t[:, 2], 1),
+        ]
+        at = parents[at]
+    return columns
 
 
 def _own_features(text: str) -> tuple:

@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,10 @@ def read_documents(path: str | Path) -> Iterator[Document]:
 def write_documents(path: str | Path, documents: Iterable[Document]) -> int:
     """Writes a .jsonl file, whole or not at all; returns how many documents."""
     return write_jsonl(path, map(dataclasses.asdict, documents))
+
+
+def in_batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """The items in lists of `size`, the last one shorter."""
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch

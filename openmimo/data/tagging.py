@@ -7,11 +7,10 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from openmimo.data.document import Document, document_from_dict
+from openmimo.data.document import document_from_dict, in_batches
 from openmimo.data.rubric import Rubric
 from openmimo.data.tag import tag
 from openmimo.errors import UserError
@@ -49,7 +48,7 @@ def tag_file(path: Path, out: Path, student: Path | None, console) -> Counter:
     teacher = Student.load(student) if student else None
     part, counts = out.with_name(out.name + ".part"), Counter()
     with reading(path, console) as rows, part.open("w", encoding="utf-8") as file:
-        for batch in _batches(document_from_dict(data, where) for where, data in rows):
+        for batch in in_batches((document_from_dict(data, where) for where, data in rows), _BATCH):
             more: list[dict[str, Any]] = teacher.tag([d.text for d in batch]) if teacher else [{} for _ in batch]
             for document, tags in zip(batch, more, strict=True):
                 tags = tag(document) | tags
@@ -57,17 +56,6 @@ def tag_file(path: Path, out: Path, student: Path | None, console) -> Counter:
                 file.write(json.dumps(dataclasses.asdict(document.with_meta(tags=tags)), ensure_ascii=False) + "\n")
     part.replace(out)
     return counts
-
-
-def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    for document in documents:
-        batch.append(document)
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _ask(path, labels, teacher, model, rubric, sample, max_tokens, workers, per_minute, seed, say, console) -> None:

@@ -28,10 +28,8 @@ from openmimo.model.tokenizer import Tokenizer
 from openmimo.model.transformer import Transformer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-TOKENIZER_FILES = (
-    "tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json merges.txt \
-tokenizer.model chat_template.jinja".split()
-)
+TOKENIZER_FILES = """tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json merges.txt
+tokenizer.model chat_template.jinja""".split()
 SAMPLING = {"do_sample": True, "temperature": 0.6, "top_p": 0.95}  # the authors' [R 3.5]
 SHARD_BYTES = 5_000_000_000
 INDEX = "model.safetensors.index.json"
@@ -290,8 +288,7 @@ def _read_tensors(files: dict[str, Path], dtype: torch.dtype | None) -> dict[str
 
 
 def _check_tied(path: Path, embedding: Tensor, dtype: torch.dtype | None) -> None:
-    head = _read_tensors({"lm_head.weight": path}, dtype)["lm_head.weight"]
-    if not torch.equal(head, embedding):
+    if not torch.equal(_read_tensors({"lm_head.weight": path}, dtype)["lm_head.weight"], embedding):
         raise UserError(f"{path}: lm_head.weight differs from the embedding that config.json ties it to; untie them")
 
 

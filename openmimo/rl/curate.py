@@ -97,21 +97,8 @@ def roll(source: Path, name: str, problems: list[Problem], band: Band, recipe, s
             require_judged(asked, scored)
             for (p, n), e, s, text in zip(owners, events, scored, texts, strict=True):
                 found.append(
-                    Rollout(
-                        p.id,
-                        name,
-                        0,
-                        0,
-                        place[p.id],
-                        n,
-                        [],
-                        [],
-                        e.finish_reason,
-                        float(s.reward),
-                        text,
-                        list(s.verdicts),
-                    )
-                )
+                    Rollout(p.id, name, 0, 0, place[p.id], n, [], [], e.finish_reason, float(s.reward), text, list(s.verdicts))
+                )  # fmt: skip
             rounds |= right_answers(found)
         rows += sorted(found, key=lambda r: (r.task, r.sample))
         log.row({"step": start + len(some), "total": len(problems), "model": name,

@@ -23,7 +23,7 @@ from datatrove.data import Document as Row
 from datatrove.pipeline.base import PipelineStep
 
 from openmimo.data import join
-from openmimo.data.document import Document
+from openmimo.data.document import Document, in_batches
 from openmimo.data.pipeline.files import read_file, whole_file, write_file
 from openmimo.data.pipeline.settings import Input
 from openmimo.data.pipeline.steps import Function
@@ -92,7 +92,7 @@ class Apply(Block):
         self.function, self.batch = function, batch
 
     def run(self, data: Iterable[Row], rank: int = 0, world_size: int = 1) -> Iterator[Row]:
-        for batch in _batches(data, self.batch):
+        for batch in in_batches(data, self.batch):
             with self.track_time("batch"):
                 kept, counts = self.function([from_row(row) for row in batch])
             self.count(counts)
@@ -255,14 +255,3 @@ def load_all(folders: list[Path]) -> tuple[list[Sketch], int]:
 def _save_array(path: Path, array: np.ndarray) -> None:
     with whole_file(str(path)) as out:
         np.save(out, array)
-
-
-def _batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
-    batch: list[Row] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
