@@ -92,7 +92,7 @@ def _power(n: int) -> np.uint64:
 
 
 def mixed(hashes: np.ndarray) -> np.ndarray:
-    """Every bit depends on every bit (the finaliser of splitmix64)."""
+    """A bijection of uint64 in which every output bit depends on every input bit (splitmix64's finaliser)."""
     with np.errstate(over="ignore"):
         h = hashes ^ (hashes >> np.uint64(30))
         h *= np.uint64(0xBF58476D1CE4E5B9)

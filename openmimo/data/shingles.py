@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from openmimo.data.hashes import mixed
+
 NGRAM = 5
 _CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
@@ -43,13 +45,6 @@ def gram_hashes(texts: Iterable[str], n: int = NGRAM) -> Grams:
         return Grams(np.zeros(0, np.uint64), np.zeros(1, np.int64))
     counts = np.concatenate([counts for _, counts in found])
     return Grams(np.concatenate([hashes for hashes, _ in found]), np.concatenate(([0], np.cumsum(counts))))
-
-
-def mix64(values: np.ndarray) -> np.ndarray:
-    """A bijection of uint64 in which every output bit depends on every input bit (splitmix64's finaliser)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -99,7 +94,7 @@ def _hash_spans(points: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.
     powers, inverses = _powers(max(_BATCH, 1 << len(points).bit_length()))
     sums = np.zeros(len(points) + 1, np.uint64)
     np.cumsum(_codes()[points] * powers[: len(points)], out=sums[1:])
-    return mix64((sums[ends] - sums[begins]) * inverses[begins])
+    return mixed((sums[ends] - sums[begins]) * inverses[begins])
 
 
 def _hash_windows(words: np.ndarray, counts: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -127,8 +122,8 @@ def _hash_windows(words: np.ndarray, counts: np.ndarray, n: int) -> tuple[np.nda
         value = np.full(len(short), size, np.uint64)  # never equal to the window of a longer text
         for k in range(size):
             value = value * np.uint64(_STEP) + words[first[short] + k]
-        out[place[short]] = mix64(value)
-    return mix64(out), grams
+        out[place[short]] = mixed(value)
+    return mixed(out), grams
 
 
 @functools.cache
@@ -146,7 +141,7 @@ def _kinds() -> np.ndarray:
 @functools.cache
 def _codes() -> np.ndarray:
     """A fixed random number for each code point."""
-    return mix64(np.arange(1, 0x110001, dtype=np.uint64) * np.uint64(_BASE))
+    return mixed(np.arange(1, 0x110001, dtype=np.uint64) * np.uint64(_BASE))
 
 
 @functools.lru_cache(maxsize=2)

@@ -17,7 +17,8 @@ import numpy as np
 from rensa import RMinHash
 
 from openmimo.data.document import Document
-from openmimo.data.shingles import NGRAM, gram_hashes, mix64
+from openmimo.data.hashes import mixed
+from openmimo.data.shingles import NGRAM, gram_hashes
 
 BANDS, ROWS = 20, 6  # a pair of similarity s shares a band with probability 1 - (1 - s^6)^20: .998 at .8, .27 at .5
 _BATCH = 512  # documents
@@ -87,7 +88,7 @@ def _near_batch(documents: list[Document], seed: int) -> dict[str, np.ndarray]:
     pairs = np.unique(row << np.uint64(32) | grams >> np.uint64(32))
     owner, distinct = (pairs >> np.uint64(32)).astype(np.int64), pairs.astype(np.uint32)
     sets = np.zeros(len(texts), np.uint64)
-    np.add.at(sets, owner, mix64(distinct.astype(np.uint64) + np.uint64(1)))
+    np.add.at(sets, owner, mixed(distinct.astype(np.uint64) + np.uint64(1)))
     counts = np.bincount(owner, minlength=len(texts))
     sets = np.where(counts > 0, sets, exact[:, 1])  # texts without words are duplicates where they are equal
     return {
@@ -106,7 +107,7 @@ def _band_keys(matrix: np.ndarray) -> np.ndarray:
     rows = matrix.reshape(-1, BANDS, ROWS).astype(np.uint64)
     keys = np.zeros(rows.shape[:2], np.uint64)
     for r in range(ROWS):
-        keys = mix64(keys + rows[:, :, r])
+        keys = mixed(keys + rows[:, :, r])
     return keys
 
 
