@@ -87,7 +87,7 @@ def run(count: int, distinct: int) -> dict:
         if rng.random() < 0.01:
             seen["updates"] += 1
             engine.update_weights(STATES[seen["updates"] % 2], seen["updates"])
-        if engine.next_id % max(1, count // 20) == 0:
+        if engine.next_id >= (len(seen["memory"]) + 1) * (count // 20):
             alone.known.clear()  # so that memory is the engine's
             gc.collect()
             seen["memory"].append(psutil.Process().memory_info().rss)
