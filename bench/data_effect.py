@@ -30,7 +30,7 @@ import torch
 from rich.console import Console
 
 from openmimo.data.pack import PackedBatches, TokenStore
-from openmimo.eval.metrics import ci95, paired_difference, verdicts
+from openmimo.eval.metrics import avg_at, ci95, paired_difference, verdicts
 from openmimo.eval.stage import evaluate
 from openmimo.execute import execute
 from openmimo.model.config import ModelConfig
@@ -49,11 +49,15 @@ from openmimo.train.schedule import Schedule
 
 ROOT = Path(__file__).parents[1]
 SHAPE = {"hidden_size": 96, "layers": 2, "heads": 3, "kv_heads": 1, "ffn_size": 256, "mtp_layers": 0, "rope_base": 1000}
-LENGTH, ROWS = 256, 4  # of a step
-HELD_OUT, MOST = 10, 1500  # every tenth document is; so many tokens of it are measured
-SAMPLES = 4  # responses a problem and seed
+LENGTH, ROWS = 256, 2  # of a step
+HELD_OUT, MOST = 10, 500  # every tenth document is; so many tokens of each are measured
+SAMPLES = 3  # responses a problem and seed
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
-BASELINE = {"extraction": "trafilatura", "stages": "one flat mix", "repeats": "1 epoch"}
+ARMS = {  # the first of each is what the others are compared with
+    "extraction": ("trafilatura", "openmimo", "whole page", "source"),
+    "stages": ("one flat mix", "three stages"),
+    "repeats": ("three stages", "4 epochs", "16 epochs"),
+}
 
 
 @dataclass(frozen=True)
@@ -90,12 +94,11 @@ def extraction_arms(tokens: float, out: Path) -> list[Arm]:
     train_bpe(texts["train"]["source"], 1024, out / "tokenizer")
     tokenizer = Tokenizer.load(out / "tokenizer")
 
-    def store(sources: dict[str, list[str]]) -> TokenStore:
-        return TokenStore.of(
-            {n: [([*ids, tokenizer.document_id], 0) for ids in tokenizer.encode_batch(t)] for n, t in sources.items()}
-        )
+    def store(sources: dict[str, list[str]], most: int | None = None) -> TokenStore:
+        encode, end = tokenizer.encode_batch, tokenizer.document_id
+        return TokenStore.of({n: [([*ids[:most], end], 0) for ids in encode(texts)] for n, texts in sources.items()})
 
-    held_out, stages = store(texts["held_out"]), [stage("pages", tokens, {"pages": 1.0})]
+    held_out, stages = store(texts["held_out"], MOST), [stage("pages", tokens, {"pages": 1.0})]
     arms = [Arm(n, store({"pages": t}), stages, held_out, out / "tokenizer", []) for n, t in texts["train"].items()]
     for arm in arms:
         print(f"{arm.name}: {arm.store.tokens('pages'):,} tokens, {tokens / arm.store.tokens('pages'):.2f} epochs")
@@ -103,7 +106,7 @@ def extraction_arms(tokens: float, out: Path) -> list[Arm]:
 
 
 def corpus_arms(recipe: Recipe, tokens: float, run: Path) -> list[Arm]:
-    """The recipe's stages and sources, of equal documents one; `1 epoch` is `three stages`."""
+    """The recipe's stages and sources, of equal documents one; `three stages` sees its synthetic documents once."""
     factor, whole = tokens / recipe.pretrain.tokens, TokenStore(run / "tokens" / "shards")
     stages = [stage(s.name, s.tokens * factor, s.mix) for s in recipe.pretrain.stages]
     names = sorted({name for s in stages for name in s.mix})
@@ -128,19 +131,17 @@ def corpus_arms(recipe: Recipe, tokens: float, run: Path) -> list[Arm]:
 
 @torch.no_grad()
 def bits_a_byte(model: Transformer, store: TokenStore, tokenizer: Tokenizer) -> dict[str, float]:
-    """By source, over what of it has a loss; at most 40,000 tokens each, the same for all arms."""
+    """By source, over what of it has a loss; at most 20,000 tokens each, the same for all arms."""
     names = [tokenizer.core.id_to_token(i) for i in range(tokenizer.vocab_size)]  # byte-level: a character is a byte
     sizes = np.array([0 if i in (tokenizer.document_id, tokenizer.eos_id) else len(n) for i, n in enumerate(names)])
     found = {}
     for name in store.ids:
         batches, nats, size = PackedBatches(store, 0), 0.0, 0
-        for _ in range(min(10, store.tokens(name) // (16 * LENGTH) + 1)):
+        for _ in range(min(5, store.tokens(name) // (16 * LENGTH) + 1)):
             batch = batches.next(16, LENGTH, {name: 1.0}, name)
-            ids, labels, segments, positions = map(
-                torch.from_numpy, (batch.ids, batch.labels, batch.segments, batch.positions)
-            )
-            logits = model.logits(model(ids, positions, segment_mask(segments)))
-            nats += cross_entropy(logits, labels).item()
+            mask = segment_mask(torch.from_numpy(batch.segments))
+            logits = model.logits(model(torch.from_numpy(batch.ids), torch.from_numpy(batch.positions), mask))
+            nats += cross_entropy(logits, torch.from_numpy(batch.labels)).item()
             size += int(sizes[batch.labels[batch.labels >= 0]].sum())
         found[name] = nats / math.log(2) / size
     return found
@@ -154,67 +155,56 @@ def one(arm: Arm, seed: int, recipe: Recipe, folder: Path) -> dict:
         model = Transformer(ModelConfig(**SHAPE, vocab_size=tokenizer.vocab_size, head_dim=32, max_length=512))
         model.reset_parameters(seed)
         pretrain, checkpointer = table(recipe, arm.stages), Checkpointer(folder, 20)
-        batches = PackedBatches(arm.store, seed)
-        fit(model, batches, Schedule(pretrain), pretrain.optim, recipe.pretrain.micro_batch, checkpointer, log)
+        batches, schedule = PackedBatches(arm.store, seed), Schedule(pretrain)
+        fit(model, batches, schedule, pretrain.optim, pretrain.micro_batch, checkpointer, log)
         loss = bits_a_byte(model.eval(), arm.held_out, tokenizer)
         if arm.problems:
             save_into(folder, model, arm.tokenizer)
             settings = recipe.eval.model_copy(update={"samples": SAMPLES})
             evaluate(folder, arm.problems, settings, seed, recipe.engine.slots, folder, log)
         log.close()
-        checkpointer.clear()
-        write_atomic(path, json.dumps({"loss": loss, "consumed": batches.consumed()}, indent=1) + "\n")
+        write_atomic(path, json.dumps({"loss": loss}) + "\n")
     rows = [row for _, row in read_jsonl(folder / "samples.jsonl")] if arm.problems else []
     return json.loads(path.read_text()) | {"questions": rows}
 
 
 def interval(values: list[float]) -> list[float]:
     """[mean, half width] by Student's t."""
-    half = T95[len(values) - 1] * statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else math.nan
+    half = T95[len(values) - 1] * statistics.stdev(values) / len(values) ** 0.5
     return [round(statistics.fmean(values), 4), round(half, 4)]
 
 
 def pooled(found: list[dict]) -> list[dict]:
     """One row a question, with the samples of all seeds."""
+    questions = zip(*(f["questions"] for f in found), strict=True)
     return [
-        {"problem_id": rows[0]["problem_id"], "samples": [s for row in rows for s in row["samples"]]}
-        for rows in zip(*(f["questions"] for f in found), strict=True)
+        {"problem_id": rows[0]["problem_id"], "samples": [s for r in rows for s in r["samples"]]} for rows in questions
     ]
 
 
-def compare(arms: dict[str, list[dict]], baseline: str) -> dict[str, dict]:
-    """Each arm's figures, and their differences to the baseline: losses in per cent of its, scores in points."""
-    result: dict[str, dict] = {}
-    for name, found in arms.items():
-        row: dict = {"bits_a_byte": {s: interval([f["loss"][s] for f in found]) for s in found[0]["loss"]}}
-        base = arms[baseline]
-        row["percent"] = {
-            s: interval([100 * (f["loss"][s] / b["loss"][s] - 1) for f, b in zip(found, base, strict=True)])
-            for s in found[0]["loss"]
-        }
-        if found[0]["questions"]:
-            scores = [
-                [statistics.fmean(map(statistics.fmean, verdicts(f["questions"]))) for f in a] for a in (found, base)
-            ]
-            difference = paired_difference(pooled(found), pooled(base))
-            row["score"] = interval(scores[0]) + [ci95(verdicts(pooled(found)))]
-            row["points"] = interval([a - b for a, b in zip(*scores, strict=True)]) + [difference["ci95"]]
-        result[name] = row
-    return result
+def compare(found: list[dict], base: list[dict]) -> dict:
+    """An arm's figures, and their differences to the baseline's: losses in per cent of its, scores in points."""
+    pairs, sources = list(zip(found, base, strict=True)), found[0]["loss"]
+    row: dict = {"bits_a_byte": {s: interval([f["loss"][s] for f in found]) for s in sources}}
+    row["percent"] = {s: interval([100 * (f["loss"][s] / b["loss"][s] - 1) for f, b in pairs]) for s in sources}
+    if found[0]["questions"]:
+        mine, theirs = ([100 * avg_at(verdicts(f["questions"])) for f in arm] for arm in (found, base))
+        row["score"] = [*interval(mine), ci95(verdicts(pooled(found)))]
+        difference = paired_difference(pooled(found), pooled(base))["ci95"]
+        row["points"] = [*interval([a - b for a, b in zip(mine, theirs, strict=True)]), difference]
+    return row
 
 
-def show(title: str, rows: dict[str, dict], baseline: str) -> None:
-    print(f"\n{title}: bits a byte of held-out text (in per cent of {baseline}'s, 95 % over seeds)")
+def show(title: str, rows: dict[str, dict]) -> None:
+    print(f"\n{title}: bits a byte of held-out text (against {ARMS[title][0]}, 95 % over seeds)")
     for name, row in rows.items():
-        cells = [
-            f"{s} {v:.3f} ({row['percent'][s][0]:+.1f} ± {row['percent'][s][1]:.1f} %)"
-            for s, (v, _) in row["bits_a_byte"].items()
-        ]
-        print(f"  {name:13}" + "  ".join(cells))
-        if "score" in row:
-            (score, half, clustered), (points, wide, paired) = row["score"], row["points"]
-            print(f"  {'':13}score {100 * score:.1f} ± {100 * half:.1f} over seeds, [{100 * clustered[0]:.1f}, {100 * clustered[1]:.1f}] over questions; "
-                  f"difference {100 * points:+.1f} ± {100 * wide:.1f}, [{100 * paired[0]:+.1f}, {100 * paired[1]:+.1f}]")  # fmt: skip
+        change = {s: f"{p:+.1f} ± {half:.1f} %" for s, (p, half) in row["percent"].items()}
+        print(f"  {name:13}" + "  ".join(f"{s} {v:.3f} ({change[s]})" for s, (v, _) in row["bits_a_byte"].items()))
+        for key in ("score", "points"):
+            if key in row:
+                value, half, (low, high) = row[key]
+                by_question = f"[{100 * low:.1f}, {100 * high:.1f}] over questions"
+                print(f"  {'':13}{key} {value:.1f} ± {half:.1f} over seeds, {by_question}")
 
 
 def draw(found: dict[str, dict], path: Path) -> None:
@@ -223,7 +213,7 @@ def draw(found: dict[str, dict], path: Path) -> None:
     with matplotlib.rc_context(style):
         figure, panels = plt.subplots(1, 3, figsize=(10, 3.2), layout="constrained", width_ratios=(4, 5, 5))
         for axes, (title, rows) in zip(panels, found.items(), strict=True):
-            others = [name for name in rows if name != BASELINE[title]]
+            base, *others = ARMS[title]
             for place, (name, colour) in enumerate(zip(others, ("#1b62b3", "#b4500b", "#0a7748"), strict=False)):
                 values = rows[name]["percent"]
                 at = np.arange(len(values)) + (place - (len(others) - 1) / 2) * 0.2
@@ -231,7 +221,7 @@ def draw(found: dict[str, dict], path: Path) -> None:
                 axes.errorbar(at, middle, half, fmt="o", color=colour, markersize=5, capsize=2, label=name)
                 axes.set_xticks(range(len(values)), [s.replace("-", "\n") for s in values])
             axes.axhline(0, color="#666666", linewidth=0.8)
-            axes.set_title(f"{title}: against {BASELINE[title]}", loc="left", fontsize=10)
+            axes.set_title(f"{title}: against {'1 epoch' if title == 'repeats' else base}", loc="left", fontsize=10)
             axes.spines[["top", "right"]].set_visible(False)
             axes.legend(frameon=False, fontsize=8)
         panels[0].set_ylabel("held-out bits a byte, change in %")
@@ -240,17 +230,14 @@ def draw(found: dict[str, dict], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", default=str(ROOT / "recipes" / "tiny.toml"))
-    parser.add_argument(
-        "--run", type=Path, default=ROOT / "runs" / "tiny", help="whose corpus is used; made if it is not there"
-    )
+    parser.add_argument("--run", type=Path, default=ROOT / "runs" / "tiny", help="its corpus is used, or made there")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "data_effect")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--page-tokens", type=float, default=250e3, help="of each arm of extraction")
-    parser.add_argument("--tokens", type=float, default=400e3, help="of the other arms")
+    parser.add_argument("--seeds", type=int, default=3, choices=range(2, 11))
+    parser.add_argument("--page-tokens", type=float, default=150e3, help="of each arm of extraction")
+    parser.add_argument("--tokens", type=float, default=300e3, help="of the other arms")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    recipe = load_recipe(args.recipe)
+    recipe = load_recipe(ROOT / "recipes" / "tiny.toml")
     args.out.mkdir(parents=True, exist_ok=True)
     folder = RunFolder(args.run)
     with folder.lock(), Progress(Console()) as progress:
@@ -262,14 +249,9 @@ def main() -> None:
         place = args.out / f"{arm.name}, {sum(s.tokens for s in arm.stages):.0f} tokens, seed {seed}".replace(" ", "-")
         measured[arm.name].append(one(arm, seed, recipe, place))
         print(f"{number} of {total}: {arm.name}, seed {seed}; {time.monotonic() - began:.0f} s", flush=True)
-    groups = {
-        "extraction": {arm.name: measured[arm.name] for arm in arms if not arm.problems},
-        "stages": {name: measured[name] for name in ("three stages", "one flat mix")},
-        "repeats": {"1 epoch": measured["three stages"], **{f"{n} epochs": measured[f"{n} epochs"] for n in (4, 16)}},
-    }
-    found = {title: compare(rows, BASELINE[title]) for title, rows in groups.items()}
+    found = {t: {n: compare(measured[n], measured[names[0]]) for n in names} for t, names in ARMS.items()}
     for title, rows in found.items():
-        show(title, rows, BASELINE[title])
+        show(title, rows)
     draw(found, ROOT / "docs" / "data_effect.svg")
     print(json.dumps({"seeds": args.seeds, "page_tokens": args.page_tokens, "tokens": args.tokens, **found}))
 
