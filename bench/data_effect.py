@@ -100,8 +100,7 @@ def extraction_arms(tokens: float, out: Path) -> list[Arm]:
 
     held_out, stages = store(texts["held_out"], MOST), [stage("pages", tokens, {"pages": 1.0})]
     arms = [Arm(n, store({"pages": t}), stages, held_out, out / "tokenizer", []) for n, t in texts["train"].items()]
-    for arm in arms:
-        print(f"{arm.name}: {arm.store.tokens('pages'):,} tokens, {tokens / arm.store.tokens('pages'):.2f} epochs")
+    print("tokens of the pages: " + ", ".join(f"{arm.name} {arm.store.tokens('pages'):,}" for arm in arms))
     return arms
 
 
@@ -120,7 +119,7 @@ def corpus_arms(recipe: Recipe, tokens: float, run: Path) -> list[Arm]:
 
     def arm(name: str, table: list[Stage], epochs: int = 1) -> Arm:
         count = int(np.searchsorted(ends, drawn["synthetic"] / epochs)) + 1
-        print(f"{name}: {min(count, len(ends)):,} synthetic documents, {drawn['synthetic']:,.0f} tokens of them drawn")
+        print(f"{name}: {drawn['synthetic']:,.0f} tokens of {count:,} synthetic documents")
         store = TokenStore.of(kept | {"synthetic": kept["synthetic"][:count]})
         return Arm(name, store, table, held_out, run / "tokens" / "tokenizer", problems)
 
@@ -164,8 +163,8 @@ def one(arm: Arm, seed: int, recipe: Recipe, folder: Path) -> dict:
             evaluate(folder, arm.problems, settings, seed, recipe.engine.slots, folder, log)
         log.close()
         write_atomic(path, json.dumps({"loss": loss}) + "\n")
-    rows = [row for _, row in read_jsonl(folder / "samples.jsonl")] if arm.problems else []
-    return json.loads(path.read_text()) | {"questions": rows}
+    questions = [row for _, row in read_jsonl(folder / "samples.jsonl")] if arm.problems else []
+    return json.loads(path.read_text()) | {"questions": questions}
 
 
 def interval(values: list[float]) -> list[float]:
@@ -177,9 +176,7 @@ def interval(values: list[float]) -> list[float]:
 def pooled(found: list[dict]) -> list[dict]:
     """One row a question, with the samples of all seeds."""
     questions = zip(*(f["questions"] for f in found), strict=True)
-    return [
-        {"problem_id": rows[0]["problem_id"], "samples": [s for r in rows for s in r["samples"]]} for rows in questions
-    ]
+    return [rows[0] | {"samples": [s for r in rows for s in r["samples"]]} for rows in questions]
 
 
 def compare(found: list[dict], base: list[dict]) -> dict:
@@ -215,10 +212,11 @@ def draw(found: dict[str, dict], path: Path) -> None:
         for axes, (title, rows) in zip(panels, found.items(), strict=True):
             base, *others = ARMS[title]
             for place, (name, colour) in enumerate(zip(others, ("#1b62b3", "#b4500b", "#0a7748"), strict=False)):
-                values = rows[name]["percent"]
+                values, points = rows[name]["percent"], rows[name].get("points")
+                label = f"{name}, score {points[0]:+.1f} ± {points[1]:.1f} points" if points else name
                 at = np.arange(len(values)) + (place - (len(others) - 1) / 2) * 0.2
                 middle, half = np.array(list(values.values())).T
-                axes.errorbar(at, middle, half, fmt="o", color=colour, markersize=5, capsize=2, label=name)
+                axes.errorbar(at, middle, half, fmt="o", color=colour, markersize=5, capsize=2, label=label)
                 axes.set_xticks(range(len(values)), [s.replace("-", "\n") for s in values])
             axes.axhline(0, color="#666666", linewidth=0.8)
             axes.set_title(f"{title}: against {'1 epoch' if title == 'repeats' else base}", loc="left", fontsize=10)
