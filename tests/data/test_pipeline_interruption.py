@@ -1,16 +1,18 @@
 """kill -9 at random, in each step: the same command goes on, and its output equals an unbroken run's byte for byte."""
 
+import contextlib
+import multiprocessing
 import os
 import random
 import shutil
 import signal
+import sys
 import time
 
 import pytest
 
 pytest.importorskip("datatrove")
 
-from conftest import openmimo, start
 from test_pipeline import ITEM, pages, same_bytes, spread
 
 from openmimo.data.document import Document
@@ -42,28 +44,51 @@ def prepare(folder, names, documents, files, workers=1):
     (folder / "p.toml").write_text(f'[input]\nfiles = ["in/*.gz"]\n{steps}[output]\nfolder = "out"\n{more}')
 
 
+def command(folder):
+    """`openmimo data run p.toml` in a session of its own; what it prints goes to `printed`."""
+    os.setsid()
+    os.chdir(folder)
+    printed = os.open("printed", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(printed, 1), os.dup2(printed, 2)
+    sys.argv = ["openmimo", "data", "run", "p.toml"]
+    from openmimo.cli import main
+
+    main()
+
+
+def start(folder, target=command):
+    """A process that has everything imported: that takes as long as the steps, and no kill falls there."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["openmimo.cli", "openmimo.data.pipeline.phases", "datatrove.executor"])
+    process = context.Process(target=target, args=(folder,))
+    process.start()
+    return process
+
+
 def run(folder):
-    began = time.monotonic()
-    found = openmimo("data", "run", "p.toml", cwd=folder)
-    assert found.returncode == 0, found.stderr
+    began, child = time.monotonic(), start(folder)
+    child.join()
+    assert child.exitcode == 0, (folder / "printed").read_text()
     return time.monotonic() - began
 
 
 def killed(folder, seconds, rng) -> bool:
     """Kills a run at a random moment of its work; whether it was not done."""
-    child, began = start("data", "run", "p.toml", cwd=folder), time.monotonic()
+    child, began = start(folder), time.monotonic()
     while not (folder / "out" / ".work").exists() and time.monotonic() - began < 30:
         time.sleep(0.01)
     time.sleep(rng.uniform(0, seconds))
-    os.killpg(child.pid, signal.SIGKILL)
-    child.communicate()
+    with contextlib.suppress(ProcessLookupError):  # it was done, and its parent has seen that
+        os.killpg(child.pid, signal.SIGKILL)
+    child.join()
     return not (folder / "out" / "counts.json").exists()
 
 
 def compare(folder, names, documents, files, kills, seed, workers=1):
     """Runs killed up to three times each, then left alone, against an unbroken one."""
     prepare(folder, names, documents, files, workers)
-    seconds, rng, done = max(0.3, run(folder) - 1), random.Random(seed), 0  # the start takes a second
+    start(folder, os.fspath).join()  # the server is there
+    seconds, rng, done = max(0.3, run(folder)), random.Random(seed), 0
     (folder / "out").rename(folder / "expected")
     while done < kills:
         for _ in range(3):
