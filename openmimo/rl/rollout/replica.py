@@ -72,23 +72,24 @@ class Replica:
         slot-seconds of the task where it was its last."""
         self.advance(now)
         leaving = []
-        heap, gone = self.heap, self.gone
+        heap, gone, left, held = self.heap, self.gone, self.left, self.held
         limit = self.token = max(self.token, heap[0][0])
         while heap and heap[0][0] <= limit:
-            _, n, _ = heappop(heap)
+            n = heappop(heap)[1]
             if n in gone:
                 continue
             self.active -= 1
-            self.running[n] -= 1
-            self.held[n] += now
-            self.left[n] -= 1
-            if self.left[n]:
+            left[n] -= 1
+            if left[n]:
+                self.running[n] -= 1
+                held[n] += now
                 leaving.append((n, None))
             else:
-                leaving.append((n, self.held.pop(n)))
+                leaving.append((n, held.pop(n) + now))
                 self.intervals.append((self.began.pop(n), now, n))
-                del self.left[n], self.running[n]
-        self._fill()
+                del left[n], self.running[n]
+        if self.waiting:
+            self._fill()
         return leaving
 
     def abort(self, n: int, now: float) -> tuple[int, float, float]:
