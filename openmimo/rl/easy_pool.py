@@ -87,7 +87,7 @@ class TaskSampler:
 
     def commit(self, tasks: Tasks, outcomes: list[Outcome]) -> None:
         """Ends a step: `outcomes` of tasks 0..k in number order. The cursor moves past the main-set draws among them."""
-        used = [tasks[n] for n in range(len(outcomes))]
+        used = tasks.first(len(outcomes))
         if used:
             self.epoch, self.place, window, taken = tasks.cursors[len(used) - 1]
             self.open = window[taken:]
@@ -123,8 +123,8 @@ class TaskSampler:
         """The next window from (epoch, place): where the one after it begins, and its problems in drawing order."""
         if place >= len(self.ids):
             epoch, place = epoch + 1, 0
-        end = min(place + self.window, len(self.ids))
-        problems = self._epoch_order(epoch)[place:end]
+        problems = self._epoch_order(epoch)[place : place + self.window]
+        end = place + len(problems)
         if self.selective < 1:
             problems = [p for p in problems if self._is_worth(p, epoch)]
         if self.window > 1 and self.histories:
@@ -160,6 +160,12 @@ class Tasks:
         while len(self.drawn) <= n:
             self._draw(len(self.drawn))
         return self.drawn[n]
+
+    def first(self, count: int) -> list[Task]:
+        """Tasks 0..count-1."""
+        while len(self.drawn) < count:
+            self._draw(len(self.drawn))
+        return self.drawn[:count]
 
     def expected(self, n: int) -> tuple[bool, float]:
         """What the policy forecasts with."""

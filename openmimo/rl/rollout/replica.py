@@ -34,7 +34,7 @@ class Replica:
 
     def advance(self, now: float) -> None:
         """Moves the token clock; a prompt that is computed holds it up."""
-        since = max(self.now, self.stalled)
+        since = self.now if self.now > self.stalled else self.stalled
         if now > since and self.active:
             self.token += (now - since) * self.rates[self.active]
         self.now = now
@@ -65,7 +65,9 @@ class Replica:
             heappop(heap)
         if not heap:
             return None
-        return max(self.now, self.stalled) + max(0.0, heap[0][0] - self.token) / self.rates[self.active]
+        since = self.now if self.now > self.stalled else self.stalled
+        ahead = heap[0][0] - self.token
+        return since + ahead / self.rates[self.active] if ahead > 0.0 else since
 
     def leave(self, now: float) -> list[tuple[int, float | None]]:
         """At the time of `next`: samples leave, waiting ones enter. Returns the task of each sample, with the

@@ -153,7 +153,7 @@ class World:
         spread, chance = self.chunks[step, chunk]
         problem, cap = int(task.problem), self.scenario.lengths.cap
         median = self.median[problem]
-        lengths = [min(max(1.0, median * x), cap) for x in spread[at]]
+        lengths = [1.0 if (x := median * y) < 1.0 else x if x < cap else cap for y in spread[at]]
         return Outcome(lengths, chance[at] < self.keep[problem], self.scenario.judge.group_s)
 
 

@@ -139,20 +139,18 @@ class SimulatedStep:
                 n = self.to_judge.popleft()
                 self.judging += 1
                 self.judged.append((self.now, self.now + self.outcomes[n].judge_s))
-                self._push(self.judged[-1][1], -1, n)
+                self.order += 1
+                heappush(self.events, (self.judged[-1][1], self.order, -1, n))
             for replica in touched:
                 self._schedule(replica)
             actions, moved = self._next()
-
-    def _push(self, when: float, replica: int, value: int) -> None:
-        self.order += 1
-        heappush(self.events, (when, self.order, replica, value))
 
     def _schedule(self, index: int) -> None:
         replica = self.replicas[index]
         replica.version += 1
         if (when := replica.next()) is not None:
-            self._push(when, index, replica.version)
+            self.order += 1
+            heappush(self.events, (when, self.order, index, replica.version))
 
     def _start(self, n: int) -> list[int]:
         """Gives the task, or sample by sample, to the replica with the least to do; returns those that have it."""
@@ -164,7 +162,7 @@ class SimulatedStep:
             parts.setdefault(index, []).extend(part)
         for index, part in parts.items():
             self.replicas[index].start(n, part, self.now)
-        self.place[n], self.held[n] = list(parts), 0.0
+        self.place[n] = list(parts)
         return self.place[n]
 
     def _next(self) -> tuple[list, int | None]:
@@ -181,15 +179,18 @@ class SimulatedStep:
             actions = []
             for n, held in replica.leave(self.now):
                 load[index] -= 1
-                if held is not None:
+                if held is None:
+                    actions += policy.sampled(n)
+                    continue
+                held += self.held.pop(n, 0.0)
+                if len(self.place[n]) > 1:
                     self.place[n].remove(index)
-                    self.held[n] += held
-                if held is None or self.place[n]:
+                    self.held[n] = held
                     actions += policy.sampled(n)
                     continue
                 del self.place[n]
                 self.complete.append(n)
-                self.slot_s += self.held.pop(n)
+                self.slot_s += held
                 actions += policy.completed(n)
             if actions:
                 return actions, index
