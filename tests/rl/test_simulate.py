@@ -179,7 +179,7 @@ def test_a_task_costs_the_same_among_few_and_among_many(monkeypatch):
 
     monkeypatch.setattr(StepPolicy, "forecast", looking)
     few, many = (operations(batch, "early") for batch in (30, 150))
-    assert many > 1.1 * few
+    assert many > 1.05 * few
 
 
 def test_histories_choose_better():
