@@ -72,6 +72,21 @@ def test_the_chrome_trace_by_hand(folder):
     }  # fmt: skip
 
 
+def test_the_chrome_trace_keeps_to_the_trace_event_format(folder):
+    """Complete events have microseconds from 0 on and a duration, and those of one thread nest or are apart."""
+    events = json.loads(json.dumps(chrome(traces_of(folder))))["traceEvents"]
+    threads: dict[tuple, list] = {}
+    for e in events:
+        assert e["ph"] in "XM" and isinstance(e["name"], str) and isinstance(e["pid"], int) and isinstance(e["tid"], int)
+        assert e["ph"] == "M" or (e["ts"] >= 0 and e["dur"] >= 0 and e["dur"] < 1e8)
+        if e["ph"] == "X":
+            threads.setdefault((e["pid"], e["tid"]), []).append((e["ts"], e["ts"] + e["dur"]))
+    for spans_of in threads.values():
+        spans_of.sort()
+        assert all(end <= began for (_, end), (began, _) in zip(spans_of, spans_of[1:], strict=False))
+    assert {e["pid"] for e in events if e["ph"] == "X"} <= {e["pid"] for e in events if e["ph"] == "M"}
+
+
 def test_the_picture_has_naive_beside_what_ran(folder):
     """Naive of the same tasks: rounds of 2, judged one after another; the recorded side is idle 7 of 16 seconds."""
     naive, early = compared(folder / "rl")
