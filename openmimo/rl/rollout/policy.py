@@ -199,8 +199,11 @@ class StepPolicy:
 
     def forecast(self) -> float:
         """Valid so far + expected valid among the active."""
-        main, pool = self.sides
-        return len(self.valid) + main.expected(self.batch / 4) + pool.expected(self.batch / 4)
+        found = float(len(self.valid))
+        for side in self.sides:
+            if side.active:
+                found += side.expected(self.batch / 4)
+        return found
 
     def _rewards(self) -> list[Action]:
         """Rewards to begin now: all that wait, or one at a time; in rounds only after the last of the round."""
