@@ -2,7 +2,8 @@
 
     python bench/seamless.py                          # five steps of five schedules, eight minutes on two cores
     python bench/seamless.py --lengths report         # a naive round's slots are as idle as in the report's cluster
-    python bench/seamless.py --model compute-bound    # as it comes out; --slots 64: a naive round fits the slots
+    python bench/seamless.py --slots 64               # a naive round fits the slots
+    python bench/seamless.py --model compute-bound --schedules naive early --steps 2 --rows-only    # as it comes out
 
 Two worker processes x 32 slots, B = 16 groups of G = 8. A model of 0.1M parameters with random weights samples from 200
 ids of which one ends a response, so lengths are about geometric (p99 / p50 near 6.6). A response's program prints the
@@ -208,11 +209,13 @@ def main() -> None:
     parser.add_argument("--model", choices=MODELS, default="small")
     parser.add_argument("--slots", type=int, default=32)
     parser.add_argument("--lengths", choices=LENGTHS, default="geometric")
+    parser.add_argument("--schedules", nargs="+", choices=SCHEDULES, default=SCHEDULES, help="beside naive and early")
     parser.add_argument("--rows-only", action="store_true", help="without beyond, the same data and validation")
     parser.add_argument("--keep", type=Path, help="a folder for the traces, for `openmimo trace`")
     args = parser.parse_args()
     console = Console(width=150)
     torch.set_num_threads(1)
+    schedules = {n: s for n, s in SCHEDULES.items() if n in (*args.schedules, "naive", "early")}
     config = MODELS[args.model]
     parameters = sum(p.numel() for p in Transformer(config).parameters())
     console.print(f"{platform.processor() or platform.machine()}, {psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f}; "
@@ -221,17 +224,17 @@ def main() -> None:
         folder = args.keep or Path(temporary)
         folder.mkdir(exist_ok=True)
         bench = Bench(folder, config, args.slots, args.lengths, console)
-        running = {name: bench.run(name, args.steps) for name in SCHEDULES}
+        running = {name: bench.run(name, args.steps) for name in schedules}
         if not args.rows_only:
             running["beyond"] = bench.run("beyond", LEARNING + args.steps, "early", beyond=True)
             for _ in range(LEARNING):
                 next(running["beyond"])
         runs = together(running)
-        lives = {name: measured(folder / name) for name in SCHEDULES}
+        lives = {name: measured(folder / name) for name in schedules}
         errors = {}
-        for name in SCHEDULES:
+        for name, schedule in schedules.items():
             scenario, replay = replayed(folder / name)
-            predicted = simulate(scenario, {name: SCHEDULES[name]}, replay)[name].seconds
+            predicted = simulate(scenario, {name: schedule}, replay)[name].seconds
             errors[name] = round(predicted / lives[name].seconds - 1, 4)
         best = lives["naive"].seconds / ceiling(folder / "early")
         more = {} if args.rows_only else further(bench, runs)
