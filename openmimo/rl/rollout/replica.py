@@ -41,7 +41,7 @@ class Replica:
     def start(self, n: int, lengths: list[float], now: float) -> None:
         self.advance(now)
         self.left[n], self.held[n] = len(lengths), 0.0
-        self.waiting.extend((n, length) for length in lengths)
+        self.waiting += [(n, length) for length in lengths]
         self._fill()
 
     def _fill(self) -> None:

@@ -159,7 +159,7 @@ class SimulatedStep:
         for part in [[x] for x in outcome.lengths] if self.spread else [outcome.lengths]:
             index = self.load.index(min(self.load))
             self.load[index] += len(part)
-            parts.setdefault(index, []).extend(part)
+            parts[index] = parts[index] + part if index in parts else part
         for index, part in parts.items():
             self.replicas[index].start(n, part, self.now)
         self.place[n] = list(parts)
