@@ -158,7 +158,7 @@ class Bench:
 
             def judged(n, events):
                 began = time.perf_counter()
-                found = score([rows[n]] * samples, [str(len(e.token_ids) % 2) for e in events], [""] * samples)
+                found = score([rows[n]] * len(events), [str(len(e.token_ids) % 2) for e in events], [""] * len(events))
                 seconds.append(time.perf_counter() - began)
                 return [s.passed for s in found]
 
@@ -170,7 +170,7 @@ class Bench:
             naive_found = [judged(n, events[n * samples : (n + 1) * samples]) for n in range(count)]
             naive = time.perf_counter() - began
             began = time.perf_counter()
-            streamed = dict(stream(engine, self.slots, asked, judged))
+            streamed = {n: [one for _, one in found] for n, found in stream(engine, self.slots, asked, judged)}
             seamless = time.perf_counter() - began
         assert [streamed[n] for n in range(count)] == naive_found
         return {"naive_s": naive, "generation_s": generation, "judging_s": naive - generation, "seamless_s": seamless,
