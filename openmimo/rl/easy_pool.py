@@ -65,8 +65,9 @@ class TaskSampler:
         self.pool: list[str] = []
         self.rates = {"main": 0.6, "pool": 0.3}
         self.histories: dict[str, History] = {}
-        self._order: list[str] = []
-        self._order_of: int | None = None
+        self._orders: dict[
+            int, list[str]
+        ] = {}  # of the two latest epochs: a step may draw from both, and so may the next
 
     def state(self) -> dict:
         """S in plain values. Histories are kept only where an option reads them."""
@@ -139,11 +140,11 @@ class TaskSampler:
         return _uniform(self.seed, epoch, problem, "selective") < chance
 
     def _epoch_order(self, epoch: int) -> list[str]:
-        if self._order_of != epoch:
-            self._order = list(self.ids)
-            random.Random(f"{self.seed} epoch {epoch}").shuffle(self._order)
-            self._order_of = epoch
-        return self._order
+        if epoch not in self._orders:
+            order = list(self.ids)
+            random.Random(f"{self.seed} epoch {epoch}").shuffle(order)
+            self._orders = {e: o for e, o in self._orders.items() if abs(e - epoch) == 1} | {epoch: order}
+        return self._orders[epoch]
 
 
 class Tasks:
@@ -169,8 +170,8 @@ class Tasks:
 
     def expected(self, n: int) -> tuple[bool, float]:
         """What the policy forecasts with."""
-        task = self[n]
-        return task.from_pool, task.forecast
+        _, from_pool, forecast = self.drawn[n] if n < len(self.drawn) else self[n]
+        return from_pool, forecast
 
     def _draw(self, n: int) -> None:
         sampler, pool = self.sampler, self.sampler.pool

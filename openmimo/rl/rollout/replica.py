@@ -72,9 +72,8 @@ class Replica:
     def leave(self, now: float) -> list[tuple[int, float | None]]:
         """At the time of `next`: samples leave, waiting ones enter. Returns the task of each sample, with the
         slot-seconds of the task where it was its last."""
+        heap, gone, left, held, leaving = self.heap, self.gone, self.left, self.held, []
         self.advance(now)
-        leaving = []
-        heap, gone, left, held = self.heap, self.gone, self.left, self.held
         limit = self.token = max(self.token, heap[0][0])
         while heap and heap[0][0] <= limit:
             n = heappop(heap)[1]

@@ -143,14 +143,14 @@ class World:
 
     def outcome(self, step: int, n: int, task: Task) -> Outcome:
         chunk, at = divmod(n, self.CHUNK)
-        if (step, chunk) not in self.chunks:
+        if (known := self.chunks.get((step, chunk))) is None:
             if len(self.chunks) > 64:
                 self.chunks.clear()
             rng = np.random.default_rng([self.scenario.seed, 2, step, chunk])
             shape = (self.CHUNK, self.scenario.group)
             spread = np.exp(self.scenario.lengths.sample_sigma * rng.standard_normal(shape))
-            self.chunks[step, chunk] = spread.tolist(), rng.random(self.CHUNK).tolist()
-        spread, chance = self.chunks[step, chunk]
+            known = self.chunks[step, chunk] = spread.tolist(), rng.random(self.CHUNK).tolist()
+        spread, chance = known
         problem, cap = int(task.problem), self.scenario.lengths.cap
         median = self.median[problem]
         lengths = [1.0 if (x := median * y) < 1.0 else x if x < cap else cap for y in spread[at]]
