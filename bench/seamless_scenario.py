@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from fractions import Fraction
@@ -27,8 +28,10 @@ MODELS = {
     "compute-bound": ModelConfig(vocab_size=208, hidden_size=256, layers=4, heads=8, kv_heads=4, head_dim=32, ffn_size=704,
                          max_length=1600, mtp_layers=0, rope_base=10_000.0),
 }  # fmt: skip
-VOCABULARY, END, WORKERS = 200, 7, 2
+VOCABULARY, END, BEGIN, WORKERS = 200, 7, 200, 2
 MAX_TOKENS = 1500
+LARGE = 100.0  # an embedding's coordinate; the others are about 1
+LENGTHS = {"geometric": (), "report": (40, 600, 0.12)}  # mean tokens of short and of long responses, share of long ones
 
 
 def problems() -> list[Problem]:
@@ -61,6 +64,24 @@ def prompts(rows: list[Problem]) -> dict[str, tuple[int, ...]]:
     """24 tokens for each problem."""
     chosen = {p.id: np.random.default_rng(n).integers(8, VOCABULARY, 24) for n, p in enumerate(rows)}
     return {p: tuple(int(x) for x in ids) for p, ids in chosen.items()}
+
+
+def two_kinds(model: Transformer, short: float, long: float, share: float) -> None:
+    """Sets three of the hidden coordinates by hand, so that the first token says whether a response is short or long: after
+    BEGIN comes an id of the upper half with probability `share`, an id is followed by one of its own half, and END comes
+    with 1 / short or 1 / long. All else stays random, and small beside it."""
+    tokens = torch.arange(VOCABULARY)
+    kinds = {0: tokens[(tokens < VOCABULARY // 2) & (tokens != END)], 1: tokens[tokens >= VOCABULARY // 2]}
+    scale = model.config.hidden_size**0.5  # of the one large coordinate, after the last norm
+    with torch.no_grad():
+        embedding, head = model.model.embed_tokens.weight, model.lm_head.weight
+        embedding[:, :3], head[:, :3] = 0.0, math.log(1e-9) / scale
+        embedding[BEGIN, 2] = LARGE
+        for kind, (ids, mean, chance) in enumerate(zip(kinds.values(), (short, long), (1 - share, share), strict=True)):
+            embedding[ids, kind] = LARGE
+            head[ids, 2] = math.log(chance / len(ids)) / scale
+            head[ids, kind] = math.log((1 - 1 / mean) / len(ids)) / scale
+            head[END, kind] = math.log(1 / mean) / scale
 
 
 def drafting(model: Transformer, stop_ids: list[int], slots: int, vocabulary: int) -> Local:

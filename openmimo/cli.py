@@ -96,7 +96,10 @@ def export(
 def simulate(
     scenario: Annotated[Optional[Path], typer.Argument(help="For example recipes/scenarios/report.toml")] = None,  # noqa: UP045
     replay: Annotated[Path | None, typer.Option(help="A run's folder or its stage's, in place of a scenario")] = None,  # noqa: UP045
-    policy: Annotated[list[str] | None, typer.Option(help="Of static, naive, continuous, async, early [all]")] = None,  # noqa: UP045
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(help="Of static, naive, continuous, async, early; speed-ups need naive (default: all)"),
+    ] = None,  # noqa: UP045
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ):

@@ -16,7 +16,7 @@ from openmimo.judge.pool import judge_for
 from openmimo.model.hub import load_checkpoint
 from openmimo.model.tokenizer import Tokenizer
 from openmimo.recipe import Eval
-from openmimo.rl.score import require_judged, score_responses
+from openmimo.rl.score import Scored, require_judged, score_responses
 from openmimo.rows import Problem, check_problems, read_rows, write_jsonl
 from openmimo.runs import Context
 from openmimo.train.log import Log
@@ -56,9 +56,9 @@ def evaluate(
     right = 0
     with judge_for(problems) as judge, MathJudge() as maths:
         score = partial(score_responses, judge=judge, math_judge=maths, reward_kind="all_or_nothing", difficulty=None)
-        for number, row in stream(engine, slots, requests, lambda n, e: row_of(problems[n], e, tokenizer, score)):
-            rows[number] = row
-            right += sum(sample["passed"] for sample in row["samples"])
+        for number, samples in stream(engine, slots, requests, lambda n, e: judged(problems[n], e, tokenizer, score)):
+            rows[number] = row_of(problems[number], samples)
+            right += sum(sample["passed"] for sample in rows[number]["samples"])
             if len(rows) % CHUNK == 0 or len(rows) == len(problems):
                 reward = right / (len(rows) * settings.samples)
                 log.row({"step": len(rows), "total": len(problems), "reward": reward})
@@ -67,21 +67,26 @@ def evaluate(
     return found
 
 
-def row_of(p: Problem, events: list[Event], tokenizer: Tokenizer, score) -> dict:
-    """A problem's row: its samples, judged."""
+def judged(p: Problem, events: list[Event], tokenizer: Tokenizer, score) -> list[tuple[str, Scored]]:
+    """Text and verdict of some of a problem's samples."""
     owners, texts = [p] * len(events), [tokenizer.decode(e.token_ids) for e in events]
     scored = score(owners, texts, [e.finish_reason for e in events])
     require_judged(owners, scored)
+    return list(zip(texts, scored, strict=True))
+
+
+def row_of(p: Problem, found: list[tuple[Event, tuple[str, Scored]]]) -> dict:
+    """A problem's row: its samples, judged."""
     samples = [
         {"text": text, "passed": s.passed, "finish_reason": e.finish_reason, "tokens": len(e.token_ids)}
-        for text, s, e in zip(texts, scored, events, strict=True)
+        for e, (text, s) in found
     ]
     return {
         "problem_id": p.id,
         "family": str(p.tags.get("family", p.kind)),
         "difficulty": int(p.tags.get("difficulty", 0)),
         "kind": p.kind,
-        "rung": next((v.rung for s in scored for v in s.verdicts), None),
+        "rung": next((v.rung for _, (_, s) in found for v in s.verdicts), None),
         "question": p.messages[-1]["content"],
         "answer": p.answer if p.kind == "math" else p.golden,
         "samples": samples,

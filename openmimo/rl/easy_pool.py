@@ -65,8 +65,9 @@ class TaskSampler:
         self.pool: list[str] = []
         self.rates = {"main": 0.6, "pool": 0.3}
         self.histories: dict[str, History] = {}
-        self._order: list[str] = []
-        self._order_of: int | None = None
+        self._orders: dict[
+            int, list[str]
+        ] = {}  # of the two latest epochs: a step may draw from both, and so may the next
 
     def state(self) -> dict:
         """S in plain values. Histories are kept only where an option reads them."""
@@ -87,7 +88,7 @@ class TaskSampler:
 
     def commit(self, tasks: Tasks, outcomes: list[Outcome]) -> None:
         """Ends a step: `outcomes` of tasks 0..k in number order. The cursor moves past the main-set draws among them."""
-        used = [tasks[n] for n in range(len(outcomes))]
+        used = tasks.first(len(outcomes))
         if used:
             self.epoch, self.place, window, taken = tasks.cursors[len(used) - 1]
             self.open = window[taken:]
@@ -123,8 +124,8 @@ class TaskSampler:
         """The next window from (epoch, place): where the one after it begins, and its problems in drawing order."""
         if place >= len(self.ids):
             epoch, place = epoch + 1, 0
-        end = min(place + self.window, len(self.ids))
-        problems = self._epoch_order(epoch)[place:end]
+        problems = self._epoch_order(epoch)[place : place + self.window]
+        end = place + len(problems)
         if self.selective < 1:
             problems = [p for p in problems if self._is_worth(p, epoch)]
         if self.window > 1 and self.histories:
@@ -139,11 +140,11 @@ class TaskSampler:
         return _uniform(self.seed, epoch, problem, "selective") < chance
 
     def _epoch_order(self, epoch: int) -> list[str]:
-        if self._order_of != epoch:
-            self._order = list(self.ids)
-            random.Random(f"{self.seed} epoch {epoch}").shuffle(self._order)
-            self._order_of = epoch
-        return self._order
+        if epoch not in self._orders:
+            order = list(self.ids)
+            random.Random(f"{self.seed} epoch {epoch}").shuffle(order)
+            self._orders = {e: o for e, o in self._orders.items() if abs(e - epoch) == 1} | {epoch: order}
+        return self._orders[epoch]
 
 
 class Tasks:
@@ -161,10 +162,16 @@ class Tasks:
             self._draw(len(self.drawn))
         return self.drawn[n]
 
+    def first(self, count: int) -> list[Task]:
+        """Tasks 0..count-1."""
+        while len(self.drawn) < count:
+            self._draw(len(self.drawn))
+        return self.drawn[:count]
+
     def expected(self, n: int) -> tuple[bool, float]:
         """What the policy forecasts with."""
-        task = self[n]
-        return task.from_pool, task.forecast
+        _, from_pool, forecast = self.drawn[n] if n < len(self.drawn) else self[n]
+        return from_pool, forecast
 
     def _draw(self, n: int) -> None:
         sampler, pool = self.sampler, self.sampler.pool

@@ -246,4 +246,4 @@ def test_a_task_starts_as_soon_as_a_slot_is_free():
     assert starts(policy.failed(1, "engine")) == [1] and policy.outstanding == 3 + 4 + 4
     assert policy.sampled(9) == []
     policy.completed(0), policy.completed(1), policy.completed(2)
-    assert policy.outstanding == sum(policy.samples.values())
+    assert policy.outstanding == sum(policy.generating.values())

@@ -1,5 +1,6 @@
 """The simulator: a step by hand, the same batches under every schedule, ratios by hand, scenarios that cannot be."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from openmimo.errors import UserError
 from openmimo.rl.easy_pool import Task
 from openmimo.rl.rollout.bias import bias
-from openmimo.rl.rollout.policy import SCHEDULES, Schedule
+from openmimo.rl.rollout.policy import SCHEDULES, Schedule, StepPolicy
 from openmimo.rl.rollout.replica import Replica
 from openmimo.rl.rollout.scenario import Outcome, World, load_scenario, parse_scenario
 from openmimo.rl.rollout.simulate import simulate
@@ -145,6 +146,40 @@ def test_what_may_happen_at_once_costs_less_time():
     assert rows["async"]["rollout_speedup"] <= rows["early"]["rollout_speedup"]
     assert rows["static"]["rollout_speedup"] == pytest.approx(2.82, rel=0.1)
     assert rows["early"]["busy_idle_ratio"] < rows["naive"]["busy_idle_ratio"]
+
+
+def operations(batch: int, schedule: str) -> float:
+    """Bytecodes a task that one step takes."""
+    counted = [0]
+
+    def trace(frame, event, _):
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        counted[0] += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        found = simulate(scenario_of(batch=batch, steps=1, problems=50), {schedule: SCHEDULES[schedule]})
+    finally:
+        sys.settrace(before)
+    return counted[0] / found[schedule].started
+
+
+def test_a_task_costs_the_same_among_few_and_among_many(monkeypatch):
+    """On the same slots; the control's forecast looks at every task of the step."""
+    few, many = (operations(batch, "early") for batch in (30, 150))
+    assert many <= 1.01 * few
+    forecast = StepPolicy.forecast
+
+    def looking(policy):
+        for _ in policy.verdicts:
+            pass
+        return forecast(policy)
+
+    monkeypatch.setattr(StepPolicy, "forecast", looking)
+    few, many = (operations(batch, "early") for batch in (30, 150))
+    assert many > 1.05 * few
 
 
 def test_histories_choose_better():

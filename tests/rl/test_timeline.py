@@ -72,6 +72,20 @@ def test_the_chrome_trace_by_hand(folder):
     }  # fmt: skip
 
 
+def test_the_chrome_trace_keeps_to_the_trace_event_format(folder):
+    """Complete events have microseconds from 0 on and a duration; those of one thread are apart."""
+    events = json.loads(json.dumps(chrome(traces_of(folder))))["traceEvents"]
+    threads: dict[tuple, list] = {}
+    for e in events:
+        assert e["ph"] in "XM" and e["name"] and {type(e["pid"]), type(e["tid"])} == {int}
+        assert e["ph"] == "M" or (e["ts"] >= 0 and 0 <= e["dur"] < 1e8)
+        if e["ph"] == "X":
+            threads.setdefault((e["pid"], e["tid"]), []).append((e["ts"], e["ts"] + e["dur"]))
+    for of_one in map(sorted, threads.values()):
+        assert all(end <= began for (_, end), (began, _) in zip(of_one, of_one[1:], strict=False))
+    assert {e["pid"] for e in events if e["ph"] == "X"} <= {e["pid"] for e in events if e["ph"] == "M"}
+
+
 def test_the_picture_has_naive_beside_what_ran(folder):
     """Naive of the same tasks: rounds of 2, judged one after another; the recorded side is idle 7 of 16 seconds."""
     naive, early = compared(folder / "rl")

@@ -55,6 +55,7 @@ class Feed:
         self.parts.pop(n, None)
 
     def clear(self) -> None:
+        self.waiting.clear()
         for n in list(self.parts):
             self.abort(n)
 

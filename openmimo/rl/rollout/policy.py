@@ -124,14 +124,14 @@ class StepPolicy:
         max_tasks: int | None = None,
     ):
         assert batch > 0 and group > 0 and (slots is None or slots > 0)
-        self.schedule, self.batch, self.forecast_of = schedule, batch, expected
+        self.schedule, self.batch, self.expected = schedule, batch, expected
         self.limit = batch if not schedule.dynamic else max_tasks or TASKS_A_BATCH * batch
         self.group, self.slots = group, slots or self.limit * group
         self.started = self.outstanding = 0  # tasks; samples that are started and not complete
         self.sides = (Side(), Side())
-        self.generating: dict[int, tuple[bool, float]] = {}
-        self.samples: dict[int, int] = {}  # of a task that is generating, those not complete
-        self.unjudged: dict[int, tuple[bool, float]] = {}  # complete, or being judged
+        self.forecasts: list[tuple[bool, float]] = []  # of each task started, as `expected` said
+        self.generating: dict[int, int] = {}  # task -> its samples that are not complete
+        self.unjudged: dict[int, None] = {}  # complete, or being judged, in the order of their coming
         self.queue: deque[int] = deque()  # complete, waiting for the one reward at a time
         self.judging = 0
         self.verdicts: list[bool | None] = []  # of task n, None where not judged yet
@@ -147,9 +147,9 @@ class StepPolicy:
 
     def sampled(self, n: int) -> list[Action]:
         """One more sample of n is complete, and not the last: a slot is free."""
-        if self.over or n not in self.generating or self.samples[n] <= 1:
+        if self.over or self.generating.get(n, 0) <= 1:
             return []
-        self.samples[n] -= 1
+        self.generating[n] -= 1
         self.outstanding -= 1
         return self._starts() if self.schedule.continuous else []
 
@@ -157,8 +157,8 @@ class StepPolicy:
         """All samples of n are generated."""
         if self.over or n not in self.generating:
             return []
-        self.outstanding -= self.samples.pop(n)
-        self.unjudged[n] = self.generating.pop(n)
+        self.outstanding -= self.generating.pop(n)
+        self.unjudged[n] = None
         self.queue.append(n)
         return self._rewards() + self._starts()
 
@@ -167,19 +167,19 @@ class StepPolicy:
         if self.over or n not in self.unjudged:
             return []
         valid = valid or not self.schedule.dynamic
-        side, forecast = self.unjudged.pop(n)
+        del self.unjudged[n]
         self.judging -= 1
-        self._leave(side, forecast)
+        self._leave(n)
         self.verdicts[n] = valid
         if valid:
             insort(self.valid, n)
             self.finished.append(n)
-        while self.prefix < self.started and self.verdicts[self.prefix] is not None:
-            side, forecast = self.forecast_of(self.prefix)
+        while self.prefix < self.started and (verdict := self.verdicts[self.prefix]) is not None:
+            side, forecast = self.forecasts[self.prefix]
             self.sides[side].judged_sum += forecast
-            self.sides[side].valid += self.verdicts[self.prefix]
+            self.sides[side].valid += verdict
             if self.prefix_valid < self.batch:
-                self.prefix_valid += self.verdicts[self.prefix]
+                self.prefix_valid += verdict
             self.prefix += 1
         return self._cut() + (self._stop() or self._starts() + self._rewards())
 
@@ -193,14 +193,17 @@ class StepPolicy:
             return [GiveUp(n, what)]
         if n in self.unjudged:
             return [Judge(n)]
-        self.outstanding += self.group - self.samples[n]
-        self.samples[n] = self.group
+        self.outstanding += self.group - self.generating[n]
+        self.generating[n] = self.group
         return [Start(n, self.forecast(), f"{what} lost")]
 
     def forecast(self) -> float:
         """Valid so far + expected valid among the active."""
-        main, pool = self.sides
-        return len(self.valid) + main.expected(self.batch / 4) + pool.expected(self.batch / 4)
+        found = float(len(self.valid))
+        for side in self.sides:
+            if side.active:
+                found += side.expected(self.batch / 4)
+        return found
 
     def _rewards(self) -> list[Action]:
         """Rewards to begin now: all that wait, or one at a time; in rounds only after the last of the round."""
@@ -230,8 +233,9 @@ class StepPolicy:
     def _start(self, reason: str, forecast: float | None = None) -> Start:
         n = self.started
         action = Start(n, self.forecast() if forecast is None else forecast, reason)
-        side, expected = self.forecast_of(n)
-        self.generating[n], self.samples[n] = (side, expected), self.group
+        side, expected = self.expected(n)
+        self.forecasts.append((side, expected))
+        self.generating[n] = self.group
         self.outstanding += self.group
         self.sides[side].active += 1
         self.sides[side].active_sum += expected
@@ -239,9 +243,11 @@ class StepPolicy:
         self.started += 1
         return action
 
-    def _leave(self, side: bool, forecast: float) -> None:
-        self.sides[side].active -= 1
-        self.sides[side].active_sum = self.sides[side].active_sum - forecast if self.sides[side].active else 0.0
+    def _leave(self, n: int) -> None:
+        pool, forecast = self.forecasts[n]
+        side = self.sides[pool]
+        side.active -= 1
+        side.active_sum = side.active_sum - forecast if side.active else 0.0
 
     def _cut(self) -> list[Action]:
         """Early termination: B valid ones up to number m are known, so k <= m, and what comes after m is void."""
@@ -251,16 +257,15 @@ class StepPolicy:
         return [self._abort(n) for n in [*self.generating, *self.unjudged] if n > last]
 
     def _abort(self, n: int) -> Abort:
-        held = self.generating.pop(n, None)
-        if held:
-            self.outstanding -= self.samples.pop(n)
+        if n in self.generating:
+            self.outstanding -= self.generating.pop(n)
         else:
-            held = self.unjudged.pop(n)
+            del self.unjudged[n]
             if n in self.queue:
                 self.queue.remove(n)
             else:
                 self.judging -= 1
-        self._leave(*held)
+        self._leave(n)
         return Abort(n)
 
     def _stop(self) -> list[Action]:

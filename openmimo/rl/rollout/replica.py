@@ -14,8 +14,8 @@ class Replica:
     """Times in seconds, progress in tokens. rates[a]: tokens a second of each sample when a are active."""
 
     __slots__ = (
-        "rates", "slots", "now", "token", "heap", "active", "waiting", "left", "running", "held", "began",
-        "intervals", "lost", "gone", "stalled", "start_s", "version",
+        "rates", "slots", "now", "token", "heap", "active", "waiting", "left", "held", "began", "intervals", "lost",
+        "gone", "stalled", "start_s", "version",
     )  # fmt: skip
 
     def __init__(self, rates: list[float], slots: int, start_s: float):
@@ -25,7 +25,6 @@ class Replica:
         self.active = self.version = 0
         self.waiting: deque[tuple[int, float]] = deque()
         self.left: dict[int, int] = {}  # samples of a task that are not complete
-        self.running: dict[int, int] = {}
         self.held: dict[int, float] = {}  # slot-seconds of a task's samples
         self.began: dict[int, float] = {}
         self.intervals: list[tuple[float, float, int]] = []  # of complete tasks: from, to, number
@@ -34,29 +33,30 @@ class Replica:
 
     def advance(self, now: float) -> None:
         """Moves the token clock; a prompt that is computed holds it up."""
-        since = max(self.now, self.stalled)
+        since = self.now if self.now > self.stalled else self.stalled
         if now > since and self.active:
             self.token += (now - since) * self.rates[self.active]
         self.now = now
 
     def start(self, n: int, lengths: list[float], now: float) -> None:
         self.advance(now)
-        self.left[n], self.running[n], self.held[n] = len(lengths), 0, 0.0
-        self.waiting.extend((n, length) for length in lengths)
+        self.left[n], self.held[n] = len(lengths), 0.0
+        self.waiting += [(n, length) for length in lengths]
         self._fill()
 
     def _fill(self) -> None:
-        now = self.now
-        while self.waiting and self.active < self.slots:
-            n, length = self.waiting.popleft()
-            if n not in self.began:
-                self.began[n] = now
+        now, token, heap, waiting, began, held = self.now, self.token, self.heap, self.waiting, self.began, self.held
+        free = self.slots - self.active
+        while waiting and free:
+            n, length = waiting.popleft()
+            if n not in began:
+                began[n] = now
                 if self.start_s:
                     self.stalled = max(self.stalled, now) + self.start_s
-            heappush(self.heap, (self.token + length, n, length))
-            self.active += 1
-            self.running[n] += 1
-            self.held[n] -= now
+            heappush(heap, (token + length, n, length))
+            free -= 1
+            held[n] -= now
+        self.active = self.slots - free
 
     def next(self) -> float | None:
         """When the next sample leaves, if nothing changes."""
@@ -65,39 +65,40 @@ class Replica:
             heappop(heap)
         if not heap:
             return None
-        return max(self.now, self.stalled) + max(0.0, heap[0][0] - self.token) / self.rates[self.active]
+        since = self.now if self.now > self.stalled else self.stalled
+        ahead = heap[0][0] - self.token
+        return since + ahead / self.rates[self.active] if ahead > 0.0 else since
 
     def leave(self, now: float) -> list[tuple[int, float | None]]:
         """At the time of `next`: samples leave, waiting ones enter. Returns the task of each sample, with the
         slot-seconds of the task where it was its last."""
+        heap, gone, left, held, leaving = self.heap, self.gone, self.left, self.held, []
         self.advance(now)
-        leaving = []
-        heap, gone = self.heap, self.gone
         limit = self.token = max(self.token, heap[0][0])
         while heap and heap[0][0] <= limit:
-            _, n, _ = heappop(heap)
+            n = heappop(heap)[1]
             if n in gone:
                 continue
             self.active -= 1
-            self.running[n] -= 1
-            self.held[n] += now
-            self.left[n] -= 1
-            if self.left[n]:
+            left[n] -= 1
+            if left[n]:
+                held[n] += now
                 leaving.append((n, None))
             else:
-                leaving.append((n, self.held.pop(n)))
+                leaving.append((n, held.pop(n) + now))
                 self.intervals.append((self.began.pop(n), now, n))
-                del self.left[n], self.running[n]
-        self._fill()
+                del left[n]
+        if self.waiting:
+            self._fill()
         return leaving
 
     def abort(self, n: int, now: float) -> tuple[int, float, float]:
         """Drops a task; returns its samples that were not complete, the slot-seconds and the tokens spent on it."""
         self.advance(now)
-        tokens = sum(length - (end - self.token) for end, m, length in self.heap if m == n)
-        running = self.running.pop(n)
-        self.active -= running
-        held = self.held.pop(n) + running * now
+        running = [(end, length) for end, m, length in self.heap if m == n]
+        tokens = sum(length - (end - self.token) for end, length in running)
+        self.active -= len(running)
+        held = self.held.pop(n) + len(running) * now
         if len(self.waiting) and any(m == n for m, _ in self.waiting):
             self.waiting = deque(item for item in self.waiting if item[0] != n)
         self.gone.add(n)

@@ -143,17 +143,17 @@ class World:
 
     def outcome(self, step: int, n: int, task: Task) -> Outcome:
         chunk, at = divmod(n, self.CHUNK)
-        if (step, chunk) not in self.chunks:
+        if (known := self.chunks.get((step, chunk))) is None:
             if len(self.chunks) > 64:
                 self.chunks.clear()
             rng = np.random.default_rng([self.scenario.seed, 2, step, chunk])
             shape = (self.CHUNK, self.scenario.group)
             spread = np.exp(self.scenario.lengths.sample_sigma * rng.standard_normal(shape))
-            self.chunks[step, chunk] = spread.tolist(), rng.random(self.CHUNK).tolist()
-        spread, chance = self.chunks[step, chunk]
+            known = self.chunks[step, chunk] = spread.tolist(), rng.random(self.CHUNK).tolist()
+        spread, chance = known
         problem, cap = int(task.problem), self.scenario.lengths.cap
         median = self.median[problem]
-        lengths = [min(max(1.0, median * x), cap) for x in spread[at]]
+        lengths = [1.0 if (x := median * y) < 1.0 else x if x < cap else cap for y in spread[at]]
         return Outcome(lengths, chance[at] < self.keep[problem], self.scenario.judge.group_s)
 
 

@@ -96,6 +96,7 @@ class SimulatedStep:
         self.policy = StepPolicy(schedule, scenario.batch, tasks.expected, scenario.group, slots, limit)
         rates = [scenario.decode.rate(max(1, a)) for a in range(scenario.slots + 1)]
         self.replicas = [Replica(rates, scenario.slots, scenario.decode.start_s) for _ in range(scenario.replicas)]
+        self.spread, self.servers = scenario.spread, scenario.judge.servers
         self.load = [0] * scenario.replicas  # samples on each, not complete
         self.now = scenario.overhead_s
         self.events: list[tuple] = []  # (time, order, replica and its version, or the task that is judged)
@@ -112,9 +113,9 @@ class SimulatedStep:
 
     def run(self) -> Finish:
         """To the end of the step."""
-        actions = self.policy.begin()
+        actions, moved = self.policy.begin(), None
         while True:
-            touched = set()
+            touched: set[int] = set()
             for action in actions:
                 match action:
                     case Start(n):
@@ -132,64 +133,68 @@ class SimulatedStep:
                             touched.add(replica)
                     case Finish():
                         return action
-            while self.to_judge and self.judging < self.scenario.judge.servers:
+            if moved is not None and moved not in touched:
+                self._schedule(moved)
+            while self.to_judge and self.judging < self.servers:
                 n = self.to_judge.popleft()
                 self.judging += 1
                 self.judged.append((self.now, self.now + self.outcomes[n].judge_s))
-                self._push(self.judged[-1][1], -1, n)
+                self.order += 1
+                heappush(self.events, (self.judged[-1][1], self.order, -1, n))
             for replica in touched:
                 self._schedule(replica)
-            actions = self._next()
-
-    def _push(self, when: float, replica: int, value: int) -> None:
-        self.order += 1
-        heappush(self.events, (when, self.order, replica, value))
+            actions, moved = self._next()
 
     def _schedule(self, index: int) -> None:
         replica = self.replicas[index]
         replica.version += 1
         if (when := replica.next()) is not None:
-            self._push(when, index, replica.version)
+            self.order += 1
+            heappush(self.events, (when, self.order, index, replica.version))
 
     def _start(self, n: int) -> list[int]:
         """Gives the task, or sample by sample, to the replica with the least to do; returns those that have it."""
         outcome = self.outcomes[n] = self.source.outcome(self.number, n, self.tasks[n])
         parts: dict[int, list[float]] = {}
-        for part in [[x] for x in outcome.lengths] if self.scenario.spread else [outcome.lengths]:
+        for part in [[x] for x in outcome.lengths] if self.spread else [outcome.lengths]:
             index = self.load.index(min(self.load))
             self.load[index] += len(part)
-            parts.setdefault(index, []).extend(part)
+            parts[index] = parts[index] + part if index in parts else part
         for index, part in parts.items():
             self.replicas[index].start(n, part, self.now)
-        self.place[n], self.held[n] = list(parts), 0.0
+        self.place[n] = list(parts)
         return self.place[n]
 
-    def _next(self) -> list:
-        """Goes to the next event; what the policy does about it."""
+    def _next(self) -> tuple[list, int | None]:
+        """Goes to the next event; what the policy does about it, and the replica that it came from."""
+        events, replicas, load, policy = self.events, self.replicas, self.load, self.policy
         while True:
-            self.now, _, index, value = heappop(self.events)
+            self.now, _, index, value = heappop(events)
             if index < 0:
                 self.judging -= 1
-                return self.policy.judged(value, self.outcomes[value].valid)
-            replica = self.replicas[index]
+                return policy.judged(value, self.outcomes[value].valid), None
+            replica = replicas[index]
             if replica.version != value:
                 continue
             actions = []
             for n, held in replica.leave(self.now):
-                self.load[index] -= 1
-                if held is not None:
+                load[index] -= 1
+                if held is None:
+                    actions += policy.sampled(n)
+                    continue
+                held += self.held.pop(n, 0.0)
+                if len(self.place[n]) > 1:
                     self.place[n].remove(index)
-                    self.held[n] += held
-                if held is None or self.place[n]:
-                    actions += self.policy.sampled(n)
+                    self.held[n] = held
+                    actions += policy.sampled(n)
                     continue
                 del self.place[n]
                 self.complete.append(n)
-                self.slot_s += self.held.pop(n)
-                actions += self.policy.completed(n)
-            self._schedule(index)
+                self.slot_s += held
+                actions += policy.completed(n)
             if actions:
-                return actions
+                return actions, index
+            self._schedule(index)
 
     def book(self, measured: Measured, finish: Finish) -> None:
         """Adds the step to the sums."""
