@@ -9,6 +9,7 @@ so depth cannot crash them; `html_limits` bounds what a hostile page may cost.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -20,6 +21,7 @@ from openmimo.data.html_limits import MAX_ELEMENTS, within_limits
 _TEXTS_OF_THEIR_OWN = SOURCE_TAGS | {"script", "img"}
 _LIFTED = SOURCE_TAGS | RAW_TAGS
 _VOID = frozenset("br img hr input meta link col area base embed source track wbr param basefont bgsound frame keygen".split())  # fmt: skip
+_ATTRIBUTE = re.compile(r'([^ =]+)="([^"]*)"')
 _MATHJAX = ("mathjax", "asciimath", "rendermathinelement")
 
 
@@ -234,8 +236,7 @@ def _names_mathjax(text: str) -> bool:
 
 
 def _parse_attributes(written: str) -> dict[str, str]:
-    pairs = [pair.partition('="') for pair in written[:-1].split('" ')]
-    return {name.lower(): unescape(value) if "&" in value else value for name, _, value in pairs}
+    return {name.lower(): unescape(value) if "&" in value else value for name, value in _ATTRIBUTE.findall(written)}
 
 
 def unescape(text: str) -> str:
