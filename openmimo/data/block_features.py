@@ -173,24 +173,26 @@ def word_features(blocks: Blocks, weights: dict[str, float], live: list[bool]) -
     elements, names = blocks.page.elements, blocks.names
     nothing = (0.0, 0.0, 0.0, 0.0, 0.0)
     paths = [nothing] * len(elements)
-    scores: dict[str, tuple[float, float, float] | None] = {"": None}
+    scores: dict[str, tuple[float, float, float] | None] = {}
     for i, e in enumerate(elements):
         if not live[i]:
             continue
         path = paths[e.parent_index] if e.parent_index >= 0 else nothing
         name = names[i]
-        score = scores.get(name, 0)
-        if score == 0:
-            found = [weights[w] for w in class_words(name) if w in weights]
-            score = scores[name] = (sum(found) / len(found) ** 0.5, min(found), max(found)) if found else None
-        if score is not None:
-            total, least, most, near, _ = path
-            path = (total + score[0], min(least, score[1]), max(most, score[2]), score[0], near)
+        if name:
+            if name in scores:
+                score = scores[name]
+            else:
+                found = [weights[w] for w in class_words(name) if w in weights]
+                score = scores[name] = (sum(found) / len(found) ** 0.5, min(found), max(found)) if found else None
+            if score is not None:
+                total, least, most, near, _ = path
+                path = (total + score[0], min(least, score[1]), max(most, score[2]), score[0], near)
         paths[i] = path
     rows = []
     for i, text in zip(blocks.elements, blocks.texts, strict=True):
-        score = [weights[w] for w in text_words(text) if w in weights] if len(text) < 120 else ()
-        rows.append((*paths[i], sum(score), min(score, default=0.0)))
+        score = [weights[w] for w in text_words(text) if w in weights] if len(text) < 120 else None
+        rows.append((*paths[i], sum(score), min(score)) if score else (*paths[i], 0.0, 0.0))
     return np.array(rows, dtype=np.float32)
 
 

@@ -18,24 +18,21 @@ _MAY_BE_UNCLOSED = frozenset("nav button dialog object map video audio canvas sv
 SOURCE_TAGS = frozenset(["pre", "math"])  # many small elements, seldom looked into one by one
 RAW_TAGS = frozenset("script xmp plaintext noembed noframes".split())  # text without escapes
 _LOOKED_FOR = (
-    r"<(?:(!--)|({lifted}script|style|iframe|xmp|plaintext|noembed|noframes|title)(?: ([^>]*))?>|(meta|link|embed|area)(?: ([^>]*))?>"
+    r"<(?:(!--)|({lifted}script|style|iframe|xmp|plaintext|noembed|noframes|title)(?: ([^>]*))?>|(?:meta|link|embed|area)(?: [^>]*)?>"
     r"|(/?)(" + "|".join([*_NEVER_CONTENT, "article", "main"]) + r")(?: [^>]*)?>)"
 )
 _OF_PAGE = re.compile(_LOOKED_FOR.format(lifted="math|pre|"))
 _INSIDE = re.compile(_LOOKED_FOR.format(lifted="math|"))
 _OF_SOURCE = re.compile(_LOOKED_FOR.format(lifted=""))
+_FACTS = re.compile(r"<(?:(!--)|(script|title|style|textarea|iframe|xmp|noembed|noframes|template)(?: ([^>]*))?>|(meta|link) ([^>]*)>)")
 _FORMULA_SCRIPT = re.compile(r'(?:^|" )type="\s*math/', re.I)
 
 
 class Cut(NamedTuple):
-    """html: without what was cut; of an element that is kept as source only the opening tag stands there.
-
-    sources: theirs, in order, as written; facts: (tag, attributes as written, text) of each <meta>, <link>, <title> and <script>.
-    """
+    """html: without what was cut; of an element that is kept as source only the opening tag stands there. sources: theirs, in order."""
 
     html: str
     sources: list[str]
-    facts: list[tuple[str, str, str]]
 
 
 def cut(html: str, inside: bool = False) -> Cut:
@@ -46,12 +43,11 @@ def cut(html: str, inside: bool = False) -> Cut:
 def _cut(html: str, search: Callable[..., re.Match | None], lift: bool = True) -> Cut:
     cuts: list[tuple[int, int]] = []
     sources: list[tuple[int, str]] = []
-    facts: list[tuple[str, str, str]] = []
     open_tags: list[list] = []  # tag, start, holds <article> or <main>
     at = 0
     while match := search(html, at):
         start, at = match.span()
-        comment, raw, written, void, attributes, closing, tag = match.groups()
+        comment, raw, written, closing, tag = match.groups()
         if tag:
             if tag == "article" or tag == "main":
                 if open_tags:
@@ -78,19 +74,15 @@ def _cut(html: str, search: Callable[..., re.Match | None], lift: bool = True) -
                 if not lift:
                     continue
                 if raw in SOURCE_TAGS and _OF_SOURCE.search(inner):
-                    inner, _, more = _cut(inner, _OF_SOURCE.search, lift=False)
-                    facts += more
+                    inner = _cut(inner, _OF_SOURCE.search, lift=False).html
                 sources.append((start, inner))
                 start = opened
-            elif raw == "script" or raw == "title":
-                facts.append((raw, written or "", inner))
             cuts.append((start, at))
         elif comment:
             end = html.find("-->", at)
             at = len(html) if end < 0 else end + 3
             cuts.append((start, at))
         else:
-            facts.append((void, attributes or "", ""))
             cuts.append((start, at))
     if cuts:
         pieces, position = [], 0
@@ -98,7 +90,7 @@ def _cut(html: str, search: Callable[..., re.Match | None], lift: bool = True) -
             pieces.append(html[position:start])
             position = end
         html = "".join(pieces) + html[position:]
-    return Cut(html, [source for _, source in sources], facts)
+    return Cut(html, [source for _, source in sources])
 
 
 def _end(html: str, tag: str, start: int) -> int:
@@ -112,3 +104,20 @@ def _end(html: str, tag: str, start: int) -> int:
         if not depth:
             return end
         at = end + len(closing)
+
+
+def facts_of(html: str) -> list[tuple[str, str, str]]:
+    """(tag, attributes as written, text) of each <meta>, <link>, <title> and <script> that is no formula, in order."""
+    facts, at = [], 0
+    while match := _FACTS.search(html, at):
+        comment, raw, written, void, attributes = match.groups()
+        at = match.end()
+        if void:
+            facts.append((void, attributes, ""))
+            continue
+        end = html.find("-->" if comment else f"</{raw}>", at)
+        end = len(html) if end < 0 else end
+        if raw == "title" or (raw == "script" and not _FORMULA_SCRIPT.search(written or "")):
+            facts.append((raw, written or "", html[at:end]))
+        at = end
+    return facts

@@ -15,7 +15,7 @@ from functools import cached_property
 
 from selectolax.lexbor import LexborHTMLParser
 
-from openmimo.data.html_cut import RAW_TAGS, SOURCE_TAGS, Cut, cut
+from openmimo.data.html_cut import RAW_TAGS, SOURCE_TAGS, Cut, cut, facts_of
 from openmimo.data.html_limits import MAX_ELEMENTS, within_limits
 
 _TEXTS_OF_THEIR_OWN = SOURCE_TAGS | {"script", "img"}
@@ -46,7 +46,7 @@ class Element:
     @property
     def attrs(self) -> dict[str, str]:
         if self._attrs is None:
-            self._attrs = _parse_attributes(self.written) if self.written else {}
+            self._attrs = parse_attributes(self.written) if self.written else {}
         return self._attrs
 
     @property
@@ -91,14 +91,16 @@ class Page:
     place after the last element below it.
 
     texts: every text that is not blank, in document order, with the place of the element it stands in; an empty one for
-    each <pre>, <math>, <script> and <img>, whose text is not the tree's. lang: of <html>; facts: see html_cut.Cut.
+    each <pre>, <math>, <script> and <img>, whose text is not the tree's. html: what they were read from; lang: of <html>.
     """
 
     elements: list[Element]
     ends: list[int]
     texts: list[tuple[int, str]] = field(default_factory=list)
+    html: str = ""
     lang: str = ""
-    facts: list[tuple[str, str, str]] = field(default_factory=list)
+    parsed: LexborHTMLParser | None = None
+    mathjax: bool = False  # named anywhere: MathJax or one of its like
 
     @property
     def root(self) -> Element:
@@ -107,6 +109,11 @@ class Page:
     def first(self, tag: str) -> Element | None:
         """The first element of this tag."""
         return next((e for e in self.elements if e.tag == tag), None)
+
+    @cached_property
+    def facts(self) -> list[tuple[str, str, str]]:
+        """See html_cut.facts_of."""
+        return facts_of((self.parsed.html if self.parsed else "") or "")
 
     @cached_property
     def title(self) -> str:
@@ -120,7 +127,7 @@ class Page:
         out: dict[str, str] = {}
         for tag, written, _ in self.facts:
             if tag == "meta" and written:
-                attrs = _parse_attributes(written)
+                attrs = parse_attributes(written)
                 name = next(filter(None, map(attrs.get, ("name", "property", "itemprop", "http-equiv"))), "")
                 if "content" in attrs:
                     out.setdefault(name.lower(), attrs["content"])
@@ -131,7 +138,7 @@ class Page:
         """rel -> href, the first of each."""
         out: dict[str, str] = {}
         for tag, written, _ in self.facts:
-            attrs = _parse_attributes(written) if tag == "link" and written else {}
+            attrs = parse_attributes(written) if tag == "link" and written else {}
             if "rel" in attrs and "href" in attrs:
                 out.setdefault(attrs["rel"].lower(), attrs["href"])
         return out
@@ -144,29 +151,38 @@ class Page:
     @cached_property
     def scripts(self) -> list[str]:
         """Those that configure MathJax and the like."""
+        if not self.mathjax:
+            return []
         scripts = [t for tag, w, t in reversed(self.facts) if tag == "script" and t and "ld+json" not in w]
         return [text for text in scripts if _names_mathjax(text)]
 
     @cached_property
     def script_urls(self) -> str:
         """The addresses of such scripts."""
+        if not self.mathjax:
+            return ""
         written = [w for tag, w, _ in reversed(self.facts) if tag == "script" and 'src="' in w and _names_mathjax(w)]
-        urls = [_parse_attributes(w).get("src", "") for w in written]
+        urls = [parse_attributes(w).get("src", "") for w in written]
         return "".join(f"{url} " for url in urls if _names_mathjax(url))
 
 
 def parse(html: str) -> Page:
     """Any string -> Page. NULs and lone surrogates go, as no text has them; an empty input gives an empty body."""
-    tree = LexborHTMLParser(within_limits(html))
+    data = within_limits(html)
+    tree = LexborHTMLParser(data)
     root = tree.root
     if root is None:
         return Page([Element("html", "", -1)], [1])
-    attrs = root.attributes
-    found = cut(tree.html or "")
-    page = Page([], [], lang=attrs.get("lang") or attrs.get("xml:lang") or "", facts=found.facts)
+    attrs, body = root.attributes, tree.body
+    written = "".join(f' {name}="{_escape(value or "")}"' for name, value in attrs.items())
+    if body is None or b"math/" in data:  # a formula may stand in the head
+        html = tree.html or "<html>"
+    else:
+        html = f"<html{written}><head></head>{body.html}</html>"
+    found = cut(html)
+    page = Page([], [], html=found.html, lang=attrs.get("lang") or attrs.get("xml:lang") or "", parsed=tree)
+    page.mathjax = _names_mathjax(data)
     _read(found, page, _LIFTED)
-    if not page.elements:
-        page.elements, page.ends = [Element("html", "", -1)], [1]
     return page
 
 
@@ -230,12 +246,16 @@ def _read(found: Cut, page: Page, lifted: frozenset[str]) -> list[Element | str]
     return top
 
 
-def _names_mathjax(text: str) -> bool:
+def _names_mathjax(text: str | bytes) -> bool:
     text = text.lower()
-    return any(name in text for name in _MATHJAX)
+    return any((name.encode() if isinstance(text, bytes) else name) in text for name in _MATHJAX)
 
 
-def _parse_attributes(written: str) -> dict[str, str]:
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+
+
+def parse_attributes(written: str) -> dict[str, str]:
     return {name.lower(): unescape(value) if "&" in value else value for name, value in _ATTRIBUTE.findall(written)}
 
 
