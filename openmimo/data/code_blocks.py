@@ -34,14 +34,14 @@ def is_gutter(element: Element) -> bool:
     """Line numbers and copy buttons beside a listing: their class says so, and so does their text."""
     if not element.written or element.tag in _NO_GUTTERS:
         return False
-    kind = _gutter_kind(element.written)
+    kind = gutter_kind(element.written)
     if kind == "numbers":
         return re.fullmatch(r"[\d\s.:|]*", element.expand().text()) is not None
     return kind == "copy" and not element.source and _is_short(element)
 
 
-@lru_cache(maxsize=4096)
-def _gutter_kind(written: str) -> str:
+@lru_cache(maxsize=16384)
+def gutter_kind(written: str) -> str:
     """What the class in written attributes says: numbers, copy or nothing."""
     match = _CLASS.search(written)
     if match is None:

@@ -53,7 +53,7 @@ def formula_of(element: Element) -> Formula | None:
         return _of_script(element)
     if tag == "img":
         return _of_image(attrs)
-    if tag != "mjx-container" and not any(name in element.written for name in _MAYBE):
+    if tag != "mjx-container" and not may_be_formula(element.written):
         return None
     attrs = element.attrs
     for name in _TEX_ATTRIBUTES:
@@ -62,6 +62,11 @@ def formula_of(element: Element) -> Formula | None:
     if tag == "mjx-container" or any(_RENDERED.match(c) for c in element.classes):
         return _of_rendering(element)
     return None
+
+
+def may_be_formula(written: str) -> bool:
+    """Of an element's attributes: whether they name what a formula may carry."""
+    return any([name in written for name in _MAYBE])
 
 
 def clean_latex(latex: str) -> str:

@@ -133,7 +133,8 @@ def class_words(names: str) -> tuple[str, ...]:
 
 def text_words(text: str) -> list[str]:
     """The distinct words of a short block (at most ten words), with a mark; none of a longer one."""
-    words = _TEXT_WORD.findall(text.lower()[:120]) if len(text) < 120 else []
-    if len(words) == 1:
-        return ["t:" + words[0]]
+    if len(text) >= 120:
+        return []
+    text = text.lower()[:120]
+    words = text.split() if text.replace(" ", "").isalpha() else _TEXT_WORD.findall(text)
     return sorted({"t:" + w for w in words}) if len(words) <= 10 else []
