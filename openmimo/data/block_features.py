@@ -25,35 +25,35 @@ WORD_COLUMNS = slice(-11, -4)  # of the features: those that depend on the weigh
 SENTENCE = 80  # characters: a block of that many, few of them in links, counts as running text
 
 
-def _sums(ends: np.ndarray, values: list) -> np.ndarray:
-    """(elements, len(values)) float32: each value summed over an element and all below it."""
-    sums = np.zeros((len(ends) + 1, len(values)), dtype=np.asarray(values[0]).dtype)
-    np.cumsum(np.array(values).T, axis=0, out=sums[1:])
-    return (sums[ends] - sums[:-1]).astype(np.float32)
+def _sums(ends: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(n, elements) -> (elements, n) float32: each value summed over an element and all below it."""
+    sums = np.zeros((len(values), len(ends) + 1), dtype=values.dtype)
+    np.cumsum(values, axis=1, out=sums[:, 1:])
+    return (sums[:, ends] - sums[:, :-1]).astype(np.float32).T
 
 
 def features(blocks: Blocks, weights: dict[str, float]) -> np.ndarray:
     """(blocks, n) float32. weights: the log odds of class and text words, learned in training."""
     page, at = blocks.page, np.array(blocks.elements)
     count, size = len(at), len(page.elements)
-    ends = np.array(page.ends)
-    parents = np.array([e.parent_index for e in page.elements])
+    ends, parents = np.array(page.ends), np.array(page.parents)
     parents[0] = 0
-    all_chars, all_links, linked = np.array([blocks.chars, blocks.link_chars, blocks.links])
-    chars = all_chars[at].astype(np.float32)
-    link_density = all_links[at].astype(np.float32) / np.maximum(chars, 1)
+    exact_chars, link_chars, links, around, depths = np.array(
+        [blocks.chars, blocks.link_chars, blocks.links, blocks.around, blocks.depths]
+    )
+    chars = exact_chars.astype(np.float32)
+    link_density = link_chars.astype(np.float32) / np.maximum(chars, 1)
     kinds = np.array([_KINDS.get(page.elements[i].tag, _OTHER_KIND) for i in blocks.elements])
-    around = np.array(blocks.around)[at]
     log_chars = np.log1p(chars)
 
     is_text = (chars >= SENTENCE) & (link_density < 0.33)
-    ones, running = np.zeros((2, size), dtype=np.int64)
-    ones[at], running[at] = 1, np.where(is_text, all_chars[at], 0)
-    total = _sums(ends, [all_chars, all_links, ones, running, linked])
+    own = np.zeros((4, size), dtype=np.int64)
+    own[:, at] = exact_chars, link_chars, np.ones(count), np.where(is_text, exact_chars, 0)
+    total = _sums(ends, own)
     page_total = np.maximum(total[0], 1)
 
-    columns: list = [log_chars, link_density, np.log1p(linked[at].astype(np.float32)), *_own_features(blocks.texts)]
-    columns += [kinds, np.array(blocks.depths)[at], *((around & bit > 0) for bit in AROUND.values())]
+    columns: list = [log_chars, link_density, np.log1p(links.astype(np.float32)), *_own_features(blocks.texts)]
+    columns += [kinds, depths, *(around & np.array([*AROUND.values()])[:, None] > 0)]
     position = np.cumsum(chars)
     places = np.arange(count)
     columns += [places / count, position / position[-1], np.minimum(places, 50), np.minimum(count - places, 50)]
@@ -69,10 +69,9 @@ def features(blocks: Blocks, weights: dict[str, float]) -> np.ndarray:
     columns += _ancestors(total, page_total, parents, at)
     for share in (0.35, 0.6, 0.85):
         columns += [_inside(ends, total[:, 3], share)[at]]
-    live = (total[:, 2] > 0).tolist()
-    repeats = _repeats(blocks, live)
+    repeats = _repeats(blocks, total[:, 2] > 0)
     columns += [repeats[at], repeats[parents[at]], repeats[parents[parents[at]]]]
-    columns += [*word_features(blocks, weights, live).T]
+    columns += [*word_features(blocks, weights).T]
     columns += [np.log1p(page_total[0]), page_total[1] / page_total[0], np.log1p(count), page_total[3] / page_total[0]]
     x = np.empty((len(columns), count), dtype=np.float32)
     for row, column in zip(x, columns, strict=True):
@@ -155,44 +154,46 @@ def _inside(ends: np.ndarray, running: np.ndarray, share: float) -> np.ndarray:
     return inside
 
 
-def _repeats(blocks: Blocks, live: list[bool]) -> np.ndarray:
+def _repeats(blocks: Blocks, live: np.ndarray) -> np.ndarray:
     """(elements,) log of how many children of its parent have its tag and class."""
-    elements, names, own = blocks.page.elements, blocks.names, blocks.own
-    counts: dict[tuple, int] = {}
-    keys = [()] * len(elements)
-    for i, e in enumerate(elements):
-        if live[i] and own[i] == i:
-            key = keys[i] = (e.parent_index, e.tag, names[i].partition(" ")[0])
-            counts[key] = counts.get(key, 0) + 1
-    counts[()] = 1
-    return np.log(np.array([counts[k] for k in keys], dtype=np.float32))
+    elements, parents, names = blocks.page.elements, blocks.page.parents, blocks.names
+    counts: dict[tuple, list[int]] = {}
+    for i in np.flatnonzero(live & (np.array(blocks.own) == np.arange(len(live)))).tolist():
+        key = (parents[i], elements[i].tag, names[i].partition(" ")[0])
+        if key in counts:
+            counts[key].append(i)
+        else:
+            counts[key] = [i]
+    repeats = np.ones(len(elements), dtype=np.float32)
+    for found in counts.values():
+        if len(found) > 1:
+            repeats[found] = len(found)
+    return np.log(repeats)
 
 
-def word_features(blocks: Blocks, weights: dict[str, float], live: list[bool]) -> np.ndarray:
+def word_features(blocks: Blocks, weights: dict[str, float]) -> np.ndarray:
     """(blocks, 7): log odds of class words, summed over the way to the root, least, greatest, nearest; of text words."""
-    elements, names = blocks.page.elements, blocks.names
-    nothing = (0.0, 0.0, 0.0, 0.0, 0.0)
-    paths = [nothing] * len(elements)
-    scores: dict[str, tuple[float, float, float] | None] = {}
-    for i, e in enumerate(elements):
-        if not live[i]:
-            continue
-        path = paths[e.parent_index] if e.parent_index >= 0 else nothing
-        name = names[i]
-        if name:
-            if name in scores:
-                score = scores[name]
-            else:
-                found = [weights[w] for w in class_words(name) if w in weights]
-                score = scores[name] = (sum(found) / len(found) ** 0.5, min(found), max(found)) if found else None
-            if score is not None:
-                total, least, most, near, _ = path
-                path = (total + score[0], min(least, score[1]), max(most, score[2]), score[0], near)
-        paths[i] = path
+    parents, names = blocks.page.parents, blocks.names
+    paths: dict[int, tuple] = {-1: (0.0, 0.0, 0.0, 0.0, 0.0)}
+    scores: dict[str, tuple[float, float, float] | None] = {"": None}
     rows = []
     for i, text in zip(blocks.elements, blocks.texts, strict=True):
-        score = [weights[w] for w in text_words(text) if w in weights] if len(text) < 120 else None
-        rows.append((*paths[i], sum(score), min(score)) if score else (*paths[i], 0.0, 0.0))
+        way, j = [], i
+        while j not in paths:
+            way.append(j)
+            j = parents[j]
+        path = paths[j]
+        for j in reversed(way):
+            name = names[j]
+            if name not in scores:
+                found = [weights[w] for w in class_words(name) if w in weights]
+                scores[name] = (sum(found) / len(found) ** 0.5, min(found), max(found)) if found else None
+            if score := scores[name]:
+                total, least, most, near, _ = path
+                path = (total + score[0], min(least, score[1]), max(most, score[2]), score[0], near)
+            paths[j] = path
+        found = [weights[w] for w in text_words(text) if w in weights] if len(text) < 120 else None
+        rows.append((*path, sum(found), min(found)) if found else (*path, 0.0, 0.0))
     return np.array(rows, dtype=np.float32)
 
 
@@ -210,7 +211,7 @@ def context_features(blocks: Blocks, chance: np.ndarray) -> np.ndarray:
     own = np.zeros((2, len(page.elements)))
     own[:, at] = weight, size
     content, whole = _sums(np.array(page.ends), own).T
-    parents = np.array([e.parent_index for e in page.elements])
+    parents = np.array(page.parents)
     parents[0] = 0
     around = at
     for _ in range(5):

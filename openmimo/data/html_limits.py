@@ -19,6 +19,7 @@ MAX_FORMATTING = 20  # open <b>, <font> ... : a parser opens all of them again i
 _LARGE = 1_000_000  # characters
 _SUSPECT_TAGS = 8_000  # fewer tags are parsed as they are
 _COSTLY = 200_000  # open formatting elements x tags: as many elements a parser may make
+_LONG_FORMULA = 20_000  # bytes
 _LONG = 60_000  # bytes: shorter pages cannot hold too many attributes
 _TAG = re.compile(r"""<(/?)([a-zA-Z][^\s/>]*)((?:[^>"']++|"[^"]*+"|'[^']*+'|["'])*+)>?""")
 _MANY_ATTRIBUTES = re.compile(  # a parser compares each with all others
@@ -48,14 +49,18 @@ def within_limits(html: str) -> bytes:
     if tags > MAX_TAGS:
         html = "<".join(html.split("<", MAX_TAGS)[:MAX_TAGS])
         data, tags = html.encode("utf-8", "replace"), MAX_TAGS
-    many = tags
-    if tags > _SUSPECT_TAGS:  # MathML's own are cheap at any depth
-        many -= 2 * sum(data.count(b"<m" + c) for c in (b"i", b"n", b"o", b"r", b"s", b"t", b"f", b"ath>", b"ath "))
+    many = tags - (_in_formulas(data) if tags > _SUSPECT_TAGS else 0)
     if many > _SUSPECT_TAGS or _open_formatting(data) * tags > _COSTLY or (len(data) > _LONG and _MANY_ATTRIBUTES.search(data)):
         bare = _without_raw(html)  # what a script writes between quotes is no tag
         if _is_suspect(bare) or _MANY_ATTRIBUTES.search(bare.encode("utf-8", "replace")):
             data = _tame(bare).encode("utf-8", "replace")
     return data
+
+
+def _in_formulas(data: bytes) -> int:
+    """Tags inside MathML formulas of ordinary length, which are cheap."""
+    formulas = [piece[:_LONG_FORMULA] for piece in data.split(b"<math")[1:]]
+    return sum(piece.count(b"<", 0, max(piece.find(b"</math>"), 0)) for piece in formulas)
 
 
 def _open_formatting(data: bytes) -> int:

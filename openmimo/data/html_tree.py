@@ -62,7 +62,7 @@ class Element:
         """Itself, with children in place of the source. Their parent_index points nowhere."""
         if self.source:
             found = cut(self.source, inside=True)
-            self.children, self.source = _read(found, Page([], []), _LIFTED - {"pre"}), ""
+            self.children, self.source = _read(found, Page([], [], []), _LIFTED - {"pre"}), ""
         return self
 
     def descendants(self):
@@ -87,14 +87,15 @@ class Element:
 
 @dataclass
 class Page:
-    """elements: every Element in document order, the root (`html`) first. `parent_index` points into it; ends: for each the
-    place after the last element below it.
+    """elements: every Element in document order, the root (`html`) first; parents: for each its parent's place, -1 for the root;
+    ends: for each the place after the last element below it.
 
     texts: every text that is not blank, in document order, with the place of the element it stands in; an empty one for
     each <pre>, <math>, <script> and <img>, whose text is not the tree's. html: what they were read from; lang: of <html>.
     """
 
     elements: list[Element]
+    parents: list[int]
     ends: list[int]
     texts: list[tuple[int, str]] = field(default_factory=list)
     html: str = ""
@@ -172,7 +173,7 @@ def parse(html: str) -> Page:
     tree = LexborHTMLParser(data)
     root = tree.root
     if root is None:
-        return Page([Element("html", "", -1)], [1])
+        return Page([Element("html", "", -1)], [-1], [1])
     attrs, body = root.attributes, tree.body
     written = "".join(f' {name}="{_escape(value or "")}"' for name, value in attrs.items())
     if body is None or b"math/" in data:  # a formula may stand in the head
@@ -180,7 +181,7 @@ def parse(html: str) -> Page:
     else:
         html = f"<html{written}><head></head>{body.html}</html>"
     found = cut(html)
-    page = Page([], [], html=found.html, lang=attrs.get("lang") or attrs.get("xml:lang") or "", parsed=tree)
+    page = Page([], [], [], html=found.html, lang=attrs.get("lang") or attrs.get("xml:lang") or "", parsed=tree)
     page.mathjax = _names_mathjax(data)
     _read(found, page, _LIFTED)
     return page
@@ -191,7 +192,7 @@ def _read(found: Cut, page: Page, lifted: frozenset[str]) -> list[Element | str]
 
     page: its elements, texts and ends are filled. lifted: the tags whose sources were taken out.
     """
-    elements, texts, ends = page.elements, page.texts, page.ends
+    elements, parents, ends, texts = page.elements, page.parents, page.ends, page.texts
     first, *pieces = found.html.split("<")
     top: list = [unescape(first) if "&" in first else first] if first else []
     open_indices, outer = [], []
@@ -210,6 +211,7 @@ def _read(found: Cut, page: Page, lifted: frozenset[str]) -> list[Element | str]
             element = Element(tag, written, index)
             children.append(element)
             elements.append(element)
+            parents.append(index)
             count += 1
             ends.append(count)
             if tag in lifted:

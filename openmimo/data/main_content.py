@@ -17,7 +17,7 @@ from openmimo.data.block_model import model
 from openmimo.data.html_tree import Element, Page, parse_attributes
 from openmimo.data.markdown import heading_level
 from openmimo.data.text_blocks import Blocks, find_blocks
-from openmimo.data.threads import bodies_of
+from openmimo.data.threads import bodies_of, may_have_bodies
 
 _SKIP_ROLES = frozenset(
     "navigation banner contentinfo search complementary menu menubar dialog alertdialog toolbar".split()
@@ -108,14 +108,15 @@ def choose(blocks: Blocks, chance: np.ndarray) -> np.ndarray:
 
 def in_posts(blocks: Blocks) -> np.ndarray:
     """(blocks,) those in the text of a post of a thread."""
+    bodies = bodies_of(blocks.page) if may_have_bodies(blocks.page, blocks.names) else []
+    if not bodies:
+        return np.zeros(len(blocks.elements), dtype=bool)
     inside = bytearray(len(blocks.page.elements))
-    bodies = bodies_of(blocks.page)
     for i in bodies:
         inside[blocks.own[i]] = 1
-    if bodies:
-        for i, element in enumerate(blocks.page.elements):
-            if element.parent_index >= 0 and inside[element.parent_index]:
-                inside[i] = 1
+    for i, parent in enumerate(blocks.page.parents):
+        if parent >= 0 and inside[parent]:
+            inside[i] = 1
     return np.array([inside[i] for i in blocks.elements], dtype=bool)
 
 
@@ -150,7 +151,7 @@ def definitions(blocks: Blocks, keep: np.ndarray) -> np.ndarray:
 
 def code_between(blocks: Blocks, keep: np.ndarray) -> np.ndarray:
     """(blocks,) code and formulas that stand among blocks to keep: a listing by lines, a table of formulas."""
-    share = np.array([blocks.code[i] / blocks.chars[i] for i in blocks.elements])
+    share = np.array(blocks.code) / np.array(blocks.chars)
     kept = np.flatnonzero(keep)
     at = np.searchsorted(kept, np.arange(len(keep)))
     before = np.arange(len(keep)) - kept[np.maximum(at - 1, 0)]

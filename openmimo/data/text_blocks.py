@@ -32,23 +32,24 @@ _TEXT_WORD = re.compile(r"[^\W\d_]+")
 
 @dataclass
 class Blocks:
-    """elements: for each block its element's place in Page.elements; texts: for each its pieces joined by a blank.
+    """Of each block: elements: its element's place in Page.elements; texts: its pieces joined by a blank; chars, link_chars, code:
+    how many characters it has, those in links, those of code and formulas; links: how many; around: bits of AROUND; depths.
 
-    `names[i]`: what is written as class, id, role and itemprop of element i; `own`: (elements,) index of the element whose
-    block it belongs to.
+    Of each element of the page: `own`: the place of the element whose block it belongs to; `names`: what is written as its class,
+    id, role and itemprop.
     """
 
     page: Page
     elements: list[int]
     texts: list[str]
-    chars: list[int]  # of each element's own block
+    chars: list[int]
     link_chars: list[int]
+    code: list[int]
     links: list[int]
-    own: list[int]
     around: list[int]
     depths: list[int]
+    own: list[int]
     names: list[str]
-    code: list[int]  # characters of code and formulas
 
 
 def find_blocks(page: Page, url: str | None = None) -> Blocks:
@@ -59,8 +60,8 @@ def find_blocks(page: Page, url: str | None = None) -> Blocks:
     count = len(elements)
     own, around, depths, in_link, names = list(range(count)), [0] * count, [0] * count, [False] * count, [""] * count
     links, in_code, dead = [0] * count, [False] * count, bytearray(count)
-    for i, element in enumerate(elements):
-        parent, tag, written = element.parent_index, element.tag, element.written
+    for i, (element, parent) in enumerate(zip(elements, page.parents, strict=True)):
+        tag, written = element.tag, element.written
         if parent < 0:
             around[i] = AROUND.get(tag, 0)
         elif element.skip or dead[parent]:
@@ -109,7 +110,8 @@ def find_blocks(page: Page, url: str | None = None) -> Blocks:
     for i, text in zip(order, texts, strict=True):
         if text[0] in "\\$" and _WRITTEN_FORMULA.match(text):
             code[i] = chars[i]
-    return Blocks(page, order, texts, chars, link_chars, links, own, around, depths, names, code)
+    of_blocks = ([values[i] for i in order] for values in (chars, link_chars, code, links, around, depths))
+    return Blocks(page, order, texts, *of_blocks, own, names)
 
 
 @lru_cache(maxsize=16384)

@@ -9,6 +9,7 @@ or the classes of the programs that most sites run. A page with fewer than two p
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from openmimo.data.html_tree import Element, Page
@@ -37,10 +38,11 @@ _ACCEPTED = re.compile(
     re.I,
 )
 _NUMBER = re.compile(r"[-−+]?\d[\d,]*(?:\.\d+)?[kK]?")
-_CERTAIN = re.compile(  # no blog or shop has these
-    r"(?:^| )(question|answer|topic-post|postbit|postbitlegacy|postcontainer|message--post|post_wrapper|cPost|ipsComment|CommentPost|topic-body crawler-post|"
-    r"bbp-reply|post has-profile|post bg[12]|post classic)(?: |$)"
+_SURE = (  # no blog or shop has these
+    r"question|answer|topic-post|postbit|postbitlegacy|postcontainer|message--post|post_wrapper|cPost|ipsComment|CommentPost|topic-body crawler-post|"
+    r"bbp-reply|post has-profile|post bg[12]|post classic"
 )
+_CERTAIN = re.compile(rf"(?:^| )({_SURE})(?: |$)")
 _MAX_POSTS = 1_000
 
 
@@ -62,6 +64,14 @@ def posts_of(page: Page) -> list[Post]:
     posts = [_post(page, index, element) for index, element in roots[:_MAX_POSTS]]
     posts = [post for post in posts if post.text]
     return posts if len(posts) >= 2 else []
+
+
+def may_have_bodies(page: Page, names: Iterable[str]) -> bool:
+    """Whether it is worth while to look for bodies_of. names: classes in the page."""
+    joined = "\n".join(set(names))
+    if re.search(rf"(?:^|[ \n])(?:{_SURE})(?:[ \n]|$)", joined):
+        return True
+    return "itemtype=" in page.html and bool(_ITEM_TYPES.search(page.html) or _POST.search(joined.replace("\n", " ")))
 
 
 def bodies_of(page: Page) -> list[int]:
