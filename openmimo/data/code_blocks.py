@@ -16,6 +16,7 @@ _GUTTER = re.compile(
 )
 _COPY = re.compile(r"copy|clipboard|toolbar|code-?(lang|header|title)|expand", re.I)
 _CLASS = re.compile(r'(?:^| )class="([^"]*)"')
+_CLASSES = re.compile(r' class="([^"]*)"')
 _NO_GUTTERS = frozenset("pre code table tr tbody body".split())
 _LITTLE = 40  # characters: the text of a button
 _PLAIN = re.compile(r"</?(?:span|code|b|i|em|strong|font|u|var|mark|samp|tt|a|ins|del|kbd|s)(?: [^>]*)?>")
@@ -44,9 +45,12 @@ def is_gutter(element: Element) -> bool:
 def gutter_kind(written: str) -> str:
     """What the class in written attributes says: numbers, copy or nothing."""
     match = _CLASS.search(written)
-    if match is None:
-        return ""
-    return "numbers" if _GUTTER.search(match[1]) else "copy" if _COPY.search(match[1]) else ""
+    return _kind_of_class(match[1]) if match else ""
+
+
+@lru_cache(maxsize=16384)
+def _kind_of_class(name: str) -> str:
+    return "numbers" if _GUTTER.search(name) else "copy" if _COPY.search(name) else ""
 
 
 def _is_short(element: Element) -> bool:
@@ -60,7 +64,7 @@ def code_text(element: Element, preformatted: bool = True) -> str:
 
     preformatted: line ends of the source count, as in <pre>. Otherwise they count only where the element has no <br>.
     """
-    if element.source and not (_GUTTER.search(element.source) or _COPY.search(element.source)):
+    if element.source and not any(map(_kind_of_class, set(_CLASSES.findall(element.source)))):
         text = _PLAIN.sub("", _BREAK.sub("\n", _ADJACENT_LINES.sub("\n", element.source)))
         if "<" not in text:
             code = unescape(text).replace("\xa0", " ").replace("\r", "")

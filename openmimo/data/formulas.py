@@ -34,6 +34,7 @@ _IMAGE_URL = re.compile(
     r"latex(\.php|\.codecogs|render|\.cgi)|codecogs\.com|math(tex|type)\.cgi|mimetex|math/render|/math/[0-9a-f]/|math/[0-9a-f]{8,}\.(?:png|svg|gif)|tex2img|wp-latex|equation\?tex=",
     re.I,
 )
+_IMAGE_NAMES = ("tex", "math", "codecogs", "formula", "equation", "mwe", "eeimg")  # one is in all that _of_image knows
 _URL_TEX = re.compile(
     r"[?&](?:latex|tex|formula|eq|chl)=([^&]+)|(?:codecogs\.com/[a-z]+\.(?:latex|image|download)|mimetex\.cgi|mathtex\.cgi)\?(.+)",
     re.I,
@@ -46,13 +47,14 @@ _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 
 def formula_of(element: Element) -> Formula | None:
     """The formula that this element is, as a whole; None where it is none."""
-    tag, attrs = element.tag, element.attrs if element.tag == "img" else {}
+    tag = element.tag
     if tag == "math":
         return _of_mathml(element)
     if tag == "script":
         return _of_script(element)
     if tag == "img":
-        return _of_image(attrs)
+        written = element.written.lower()
+        return _of_image(element.attrs) if any([name in written for name in _IMAGE_NAMES]) else None
     if tag != "mjx-container" and not may_be_formula(element.written):
         return None
     attrs = element.attrs

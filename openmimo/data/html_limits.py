@@ -22,14 +22,15 @@ _COSTLY = 200_000  # open formatting elements x tags: as many elements a parser 
 _LONG_FORMULA = 20_000  # bytes
 _LONG = 60_000  # bytes: shorter pages cannot hold too many attributes
 _TAG = re.compile(r"""<(/?)([a-zA-Z][^\s/>]*)((?:[^>"']++|"[^"]*+"|'[^']*+'|["'])*+)>?""")
-_MANY_ATTRIBUTES = re.compile(  # a parser compares each with all others
-    rb"""<[a-zA-Z](?:[^\s"'>/]++(?:"[^"]*+"|'[^']*+')?+|[\s/]++|["']){2000,}+"""
-)
+_PIECE = rb"""(?:[^\s"'>/]++(?:"[^"]*+"|'[^']*+')?+|[\s/]++|["'])"""  # of a tag: an attribute, blanks
+_MANY_ATTRIBUTES = re.compile(rb"<[a-zA-Z]" + _PIECE + rb"{2000,}+")  # a parser compares each with all others
+_SAMPLES = [re.compile(begin + _PIECE + rb"{60}") for begin in (rb"", rb'[^"]*+"', rb"[^']*+'")]
+_BETWEEN_SAMPLES = 10_000  # bytes: a tag with too many attributes is several times as long
 _NAME = re.compile(r"<(/?[a-zA-Z][^\s/>]*)")
 _RAW = re.compile(r"<(script|style|svg|!--)", re.I)
 _DATA_URL = re.compile(r"data:[\w./+;=-]{0,60},[A-Za-z0-9+/=%]{1000,}")
 _FORMATTING = frozenset("a b big code em font i nobr s small strike strong tt u".split())
-_FORMATTING_TAG = re.compile(rb"<(/?)(?=[bcefinstuBCEFINSTU])((?i:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u))[\s/>]")
+_FORMATTING_TAG = re.compile(rb"<(?:[bBiIuUsS]|(?i:tt|em|big|font|code|nobr|small|strike|strong))[\s/]")
 _CLOSED_BY_OTHERS = frozenset(
     "p li dt dd tr td th thead tbody tfoot option optgroup colgroup rp rt "
     "br img hr input meta link col area base embed source track wbr param".split()
@@ -50,9 +51,9 @@ def within_limits(html: str) -> bytes:
         html = "<".join(html.split("<", MAX_TAGS)[:MAX_TAGS])
         data, tags = html.encode("utf-8", "replace"), MAX_TAGS
     many = tags - (_in_formulas(data) if tags > _SUSPECT_TAGS else 0)
-    if many > _SUSPECT_TAGS or _open_formatting(data) * tags > _COSTLY or (len(data) > _LONG and _MANY_ATTRIBUTES.search(data)):
+    if many > _SUSPECT_TAGS or _open_formatting(data) * tags > _COSTLY or _has_many_attributes(data):
         bare = _without_raw(html)  # what a script writes between quotes is no tag
-        if _is_suspect(bare) or _MANY_ATTRIBUTES.search(bare.encode("utf-8", "replace")):
+        if _is_suspect(bare) or _has_many_attributes(bare.encode("utf-8", "replace")):
             data = _tame(bare).encode("utf-8", "replace")
     return data
 
@@ -64,19 +65,16 @@ def _in_formulas(data: bytes) -> int:
 
 
 def _open_formatting(data: bytes) -> int:
-    """The greatest number of formatting elements open at a time, <a> aside, which closes the one before it."""
-    open_tags: dict[bytes, int] = {}
-    depth = most = 0
-    for closing, tag in _FORMATTING_TAG.findall(data):
-        count = open_tags.get(tag, 0)
-        if not closing:
-            open_tags[tag] = count + 1
-            depth += 1
-            most = max(most, depth)
-        elif count:
-            open_tags[tag] = count - 1
-            depth -= 1
-    return most
+    """At most so many formatting elements are open at a time that a parser opens again, as no three others are like them."""
+    return len(_FORMATTING_TAG.findall(data))
+
+
+def _has_many_attributes(data: bytes) -> bool:
+    """Whether a tag has thousands of them; looks closely only where samples of the page look like the inside of a tag."""
+    for at in range(_BETWEEN_SAMPLES, len(data) - _BETWEEN_SAMPLES // 2, _BETWEEN_SAMPLES) if len(data) > _LONG else ():
+        if any(sample.match(data, at) for sample in _SAMPLES):
+            return _MANY_ATTRIBUTES.search(data) is not None
+    return False
 
 
 def _is_suspect(html: str) -> bool:
@@ -134,7 +132,7 @@ def _tame(html: str) -> str:
         nonlocal depth, formatting
         closing, tag, attributes = match.groups()
         tag = tag.lower()
-        if len(attributes) > 3000 and _MANY_ATTRIBUTES.search(b"<a" + attributes.encode("utf-8", "replace")):
+        if len(attributes) > 3000 and _MANY_ATTRIBUTES.match(b"<a" + attributes.encode("utf-8", "replace")):
             attributes = ""
         whole = match[0] if attributes else f"<{closing}{tag}>"
         if tag in _CLOSED_BY_OTHERS:

@@ -101,7 +101,7 @@ class Page:
     html: str = ""
     lang: str = ""
     parsed: LexborHTMLParser | None = None
-    mathjax: bool = False  # named anywhere: MathJax or one of its like
+    names_mathjax: bool = False  # or one of its like, anywhere
 
     @property
     def root(self) -> Element:
@@ -152,19 +152,20 @@ class Page:
     @cached_property
     def scripts(self) -> list[str]:
         """Those that configure MathJax and the like."""
-        if not self.mathjax:
-            return []
-        scripts = [t for tag, w, t in reversed(self.facts) if tag == "script" and t and "ld+json" not in w]
-        return [text for text in scripts if _names_mathjax(text)]
+        return [text for _, text in self._mathjax if _names_mathjax(text)]
 
     @cached_property
     def script_urls(self) -> str:
         """The addresses of such scripts."""
-        if not self.mathjax:
-            return ""
-        written = [w for tag, w, _ in reversed(self.facts) if tag == "script" and 'src="' in w and _names_mathjax(w)]
-        urls = [parse_attributes(w).get("src", "") for w in written]
-        return "".join(f"{url} " for url in urls if _names_mathjax(url))
+        return "".join(f"{url} " for url, _ in self._mathjax if _names_mathjax(url))
+
+    @cached_property
+    def _mathjax(self) -> list[tuple[str, str]]:
+        """(address, text) of each script, the last first, that is neither formula nor data."""
+        nodes = reversed(self.parsed.css("script")) if self.names_mathjax else ()
+        found = [(node.attributes, node.text() or "") for node in nodes]
+        kinds = [(attrs.get("type") or "", attrs.get("src") or "", text) for attrs, text in found]
+        return [(url, text) for kind, url, text in kinds if "ld+json" not in kind and not kind.lstrip()[:5].lower() == "math/"]
 
 
 def parse(html: str) -> Page:
@@ -182,7 +183,7 @@ def parse(html: str) -> Page:
         html = f"<html{written}><head></head>{body.html}</html>"
     found = cut(html)
     page = Page([], [], [], html=found.html, lang=attrs.get("lang") or attrs.get("xml:lang") or "", parsed=tree)
-    page.mathjax = _names_mathjax(data)
+    page.names_mathjax = _names_mathjax(data)
     _read(found, page, _LIFTED)
     return page
 

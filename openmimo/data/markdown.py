@@ -52,7 +52,15 @@ def to_markdown(root: Element, rewrite: Callable[[str], str] | None = None) -> s
         node = stack.pop()
         kind = node.__class__
         if kind is str:
-            inline.append(_one_blank(rewrite(node) if rewrite else node))
+            if rewrite:
+                node = rewrite(node)
+            text = " ".join(node.split())  # U+00A0 too
+            if not text:
+                inline.append(" " if node else "")
+                continue
+            if node[0].isspace():
+                text = " " + text
+            inline.append(text + " " if node[-1].isspace() else text)
         elif kind is tuple:
             leave(node[0])
         elif not (node.skip and node is not root) and enter(node):
@@ -63,12 +71,6 @@ def to_markdown(root: Element, rewrite: Callable[[str], str] | None = None) -> s
     while len(writer.frames) > 1:
         writer.leave_frame()
     return render(writer.frames[0].blocks)
-
-
-def _one_blank(text: str) -> str:
-    """Each run of blanks, U+00A0 and line ends as one blank."""
-    words = " ".join(text.split())
-    return " " * text[:1].isspace() + words + " " * (text[-1:].isspace() and bool(words))
 
 
 class _Writer:

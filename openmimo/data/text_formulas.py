@@ -26,15 +26,11 @@ _BBCODE = re.compile(r"\[(/?)(itex|tex|latex|math|imath|dmath)\]", re.I)
 _LONGEST = 2_000  # characters of a formula
 _WORDPRESS = re.compile(r"\$latex\s+([^$]{1,2000})\$")
 _BACKTICKS = re.compile(r"(?<!\\)`([^`\n]{1,500}?)(?<!\\)`")
-_MARKS = ("[itex]", "[tex]", "[latex]", "[math]", "[imath]", "[dmath]", "$latex")
 _QUICK = re.compile(r"\[(?:itex|tex|latex|math|imath|dmath)\]|\$latex\s", re.I)
 
 
-def reader(scripts: list[str], sources: str, html: str | None = None) -> Callable[[str], str] | None:
-    """A function that rewrites the formulas in a piece of text; None where the page has none to rewrite.
-
-    scripts: those that configure; sources: URLs of scripts; html: the page, where known.
-    """
+def reader(scripts: list[str], sources: str) -> Callable[[str], str]:
+    """A function that rewrites the formulas in a piece of text. scripts: those that configure; sources: URLs of scripts."""
     pairs: list[tuple[str, str, str]] = []
     asciimath = bool(_ASCIIMATH.search(sources))
     for script in scripts:
@@ -50,10 +46,6 @@ def reader(scripts: list[str], sources: str, html: str | None = None) -> Callabl
             re.search(r"asciimath2jax|input/AsciiMath|loader[^;]{0,200}asciimath", script, re.I)
         )
     pairs.sort(key=lambda pair: -len(pair[0]))
-    if html is not None and not asciimath and not pairs:
-        lower = html.lower()
-        if not any([mark in lower for mark in _MARKS]):
-            return None
 
     def rewrite(text: str) -> str:
         if asciimath and "`" in text:
@@ -61,7 +53,7 @@ def reader(scripts: list[str], sources: str, html: str | None = None) -> Callabl
         for opening, closing, mark in pairs:
             if opening in text:
                 text = _between(text, opening, closing, mark)
-        if _QUICK.search(text):
+        if ("[" in text or "$" in text) and _QUICK.search(text):
             text = _from_bbcode(text)
             text = _WORDPRESS.sub(lambda m: f"${m[1].strip()}$", text)
         return text
