@@ -15,6 +15,11 @@ _GUTTER = re.compile(
     r"gutter|line-?_?n(o|os|um|ums|umber|umbers)\b|linenum|lineno|blob-num|\blnum|\bln\b|hljs-ln|row-?num|\blno\b", re.I
 )
 _COPY = re.compile(r"copy|clipboard|toolbar|code-?(lang|header|title)|expand", re.I)
+_BUTTON = re.compile(  # outside of code, where much else is named so
+    r"copy-?(?:btn|button|code|link|icon)|(?:btn|button|icon|link)[-_ ]?copy|clipboard|(?:^| )copy(?: |$)|toolbar|code-?(?:lang|header|title)|"
+    r"expand-?(?:link|btn|button|icon)",
+    re.I,
+)
 _CLASS = re.compile(r'(?:^| )class="([^"]*)"')
 _CLASSES = re.compile(r' class="([^"]*)"')
 _NO_GUTTERS = frozenset("pre code table tr tbody body".split())
@@ -31,26 +36,28 @@ _NO_LANGUAGE = frozenset(
 )
 
 
-def is_gutter(element: Element) -> bool:
-    """Line numbers and copy buttons beside a listing: their class says so, and so does their text."""
+def is_gutter(element: Element, in_code: bool = False) -> bool:
+    """Line numbers and copy buttons beside a listing, or in it: their class says so, and so does their text."""
     if not element.written or element.tag in _NO_GUTTERS:
         return False
     kind = gutter_kind(element.written)
     if kind == "numbers":
         return re.fullmatch(r"[\d\s.:|]*", element.expand().text()) is not None
-    return kind == "copy" and not element.source and _is_short(element)
+    return (kind == "button" or (kind == "copy" and in_code)) and not element.source and _is_short(element)
 
 
 @lru_cache(maxsize=16384)
 def gutter_kind(written: str) -> str:
-    """What the class in written attributes says: numbers, copy or nothing."""
+    """What the class in written attributes says: numbers, button, copy (a button, if in code) or nothing."""
     match = _CLASS.search(written)
     return _kind_of_class(match[1]) if match else ""
 
 
 @lru_cache(maxsize=16384)
 def _kind_of_class(name: str) -> str:
-    return "numbers" if _GUTTER.search(name) else "copy" if _COPY.search(name) else ""
+    if _GUTTER.search(name):
+        return "numbers"
+    return "button" if _BUTTON.search(name) else "copy" if _COPY.search(name) else ""
 
 
 def _is_short(element: Element) -> bool:
@@ -86,7 +93,7 @@ def code_text(element: Element, preformatted: bool = True) -> str:
             out.append("\n")
         elif node.tag == "br":
             out.append("\n")
-        elif not (node.tag in ("button", "script", "style") or is_gutter(node)):
+        elif not (node.tag in ("button", "script", "style") or is_gutter(node, in_code=True)):
             if node.tag in _LINES:
                 if out and not "".join(out[-2:]).endswith("\n"):
                     out.append("\n")

@@ -23,7 +23,7 @@ _SKIP_ROLES = frozenset(
     "navigation banner contentinfo search complementary menu menubar dialog alertdialog toolbar".split()
 )
 _SHOWN_SHARE = 0.4  # of the page's text: an element with more is content, hidden or not
-_LEAST_TEXT = 400  # characters: with less than that there is nothing to choose from
+_LEAST_TEXT = 200  # characters: with less than that there is nothing to choose from
 _HEADINGS = frozenset(["h1", "h2", "h3", "h4", "h5", "h6"])
 _LEAST_CHANCE = 0.15  # of a heading: below it is one of an advertisement
 _MANY_DEFINITIONS = 6
