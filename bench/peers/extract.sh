@@ -19,7 +19,7 @@ for repository in opendatalab/magic-html scrapinghub/article-extraction-benchmar
   test -e "$place" || git clone --quiet --depth 1 "${GIT_HOST:-https://github.com}/$repository" "$place"
 done
 if command -v apt-get >/dev/null; then
-  for package in python3.11-doc python-sympy-doc python-statsmodels-doc python-mpmath-doc sphinx-doc python-brian-doc poppler-utils libpoppler126; do
+  for package in python3.11-doc python-sympy-doc python-statsmodels-doc python-mpmath-doc sphinx-doc python-brian-doc poppler-utils libpoppler126 r-base-core libblas3; do
     place=.bench/docs/$package
     test -e "$place" && continue
     (cd .bench/debs && apt-get download --quiet "$package" >/dev/null 2>&1) || { echo "no package $package" >&2; continue; }

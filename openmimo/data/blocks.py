@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from openmimo.data.code_blocks import fence
 
-
 _BLANKS = re.compile(r"[ \t]{2,}")
 _LINE_END = re.compile(r"[ \t]*\n[ \t]*")
 _MANY_LINE_ENDS = re.compile(r"\n{3,}")

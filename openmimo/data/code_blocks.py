@@ -32,7 +32,7 @@ _LANGUAGE = re.compile(
     re.I,
 )
 _NO_LANGUAGE = frozenset(
-    "none default notranslate text plain plaintext txt nohighlight wrap lines line code block".split()
+    "none undefined default notranslate text plain plaintext txt nohighlight wrap lines line code block".split()
 )
 
 

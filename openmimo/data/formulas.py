@@ -39,7 +39,15 @@ _URL_TEX = re.compile(
     r"[?&](?:latex|tex|formula|eq|chl)=([^&]+)|(?:codecogs\.com/[a-z]+\.(?:latex|image|download)|mimetex\.cgi|mathtex\.cgi)\?(.+)",
     re.I,
 )
-_MAYBE = ("atex", "aTeX", "ath", "data-tex", "data-formula", "data-expr")  # in the attributes of whatever may be one
+_MAYBE = (
+    "atex",
+    "aTeX",
+    "ath",
+    "data-tex",
+    "data-formula",
+    "data-expr",
+    "reqn",
+)  # in the attributes of whatever may be one
 _TEX_CHARACTER = re.compile(r"[\\^_={}]|^[A-Za-z0-9]$|^\W$|^[-+*/().,A-Za-z0-9<>| ]{1,12}$")
 _ANNOTATION = re.compile(r"<annotation([^>]*)>(.*?)</annotation>", re.S)
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
@@ -61,6 +69,8 @@ def formula_of(element: Element) -> Formula | None:
     for name in _TEX_ATTRIBUTES:
         if attrs.get(name, "").strip() and _TEX_CHARACTER.search(attrs[name].strip()):
             return Formula(clean_latex(attrs[name]), "display" in attrs.get("class", "") or tag == "div")
+    if "reqn" in element.classes:  # R's manual: KaTeX reads what is inside
+        return Formula(clean_latex(element.text()), False)
     if tag == "mjx-container" or any(_RENDERED.match(c) for c in element.classes):
         return _of_rendering(element)
     return None

@@ -14,7 +14,9 @@ from typing import NamedTuple
 _NEVER_CONTENT = [
     *"noscript template canvas object audio video map svg dialog nav frameset applet select datalist progress meter button textarea".split()
 ]
-_MAY_BE_UNCLOSED = frozenset("nav button dialog object map video audio canvas svg".split())  # around the whole page, then
+_MAY_BE_UNCLOSED = frozenset(
+    "nav button dialog object map video audio canvas svg".split()
+)  # around the whole page, then
 SOURCE_TAGS = frozenset(["pre", "math"])  # many small elements, seldom looked into one by one
 RAW_TAGS = frozenset("script xmp plaintext noembed noframes".split())  # text without escapes
 _LOOKED_FOR = (
@@ -24,7 +26,9 @@ _LOOKED_FOR = (
 _OF_PAGE = re.compile(_LOOKED_FOR.format(lifted="math|pre|"))
 _INSIDE = re.compile(_LOOKED_FOR.format(lifted="math|"))
 _OF_SOURCE = re.compile(_LOOKED_FOR.format(lifted=""))
-_FACTS = re.compile(r"<(?:(!--)|(script|title|style|textarea|iframe|xmp|noembed|noframes|template)(?: ([^>]*))?>|(meta|link) ([^>]*)>)")
+_FACTS = re.compile(
+    r"<(?:(!--)|(script|title|style|textarea|iframe|xmp|noembed|noframes|template)(?: ([^>]*))?>|(meta|link) ([^>]*)>)"
+)
 _FORMULA_SCRIPT = re.compile(r'(?:^|" )type="\s*math/', re.I)
 
 

@@ -165,7 +165,11 @@ class Page:
         nodes = reversed(self.parsed.css("script")) if self.names_mathjax else ()
         found = [(node.attributes, node.text() or "") for node in nodes]
         kinds = [(attrs.get("type") or "", attrs.get("src") or "", text) for attrs, text in found]
-        return [(url, text) for kind, url, text in kinds if "ld+json" not in kind and not kind.lstrip()[:5].lower() == "math/"]
+        return [
+            (url, text)
+            for kind, url, text in kinds
+            if "ld+json" not in kind and not kind.lstrip()[:5].lower() == "math/"
+        ]
 
 
 def parse(html: str) -> Page:

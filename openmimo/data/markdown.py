@@ -186,7 +186,11 @@ class _Writer:
         self.inline.clear()
         has_spans, self.has_spans = self.has_spans, False
         blocks = self.frames[-1].blocks
-        if has_spans and self.frames[-1].kind != "cell" and all(isinstance(p, CodeSpan) or not p.strip() for p in pieces):
+        if (
+            has_spans
+            and self.frames[-1].kind != "cell"
+            and all(isinstance(p, CodeSpan) or not p.strip() for p in pieces)
+        ):
             line = "".join(pieces).rstrip()
             if line.strip() or (blocks and blocks[-1].code_line):
                 blocks.append(Block(line, code=True, code_line=True))
