@@ -241,9 +241,9 @@ def _read(found: Cut, page: Page, lifted: frozenset[str]) -> list[Element | str]
             children.append(text)
             if not text.isspace() and index >= 0:
                 texts.append((index, text))
-    for index in (index, *open_indices):
-        if index >= 0:
-            ends[index] = count
+    for still_open in (index, *open_indices):
+        if still_open >= 0:
+            ends[still_open] = count
     if formulas:
         for element in reversed(elements):
             if element.tag == "math" or element.tag == "script":
