@@ -50,6 +50,8 @@ _MAYBE = (
 )  # in the attributes of whatever may be one
 _TEX_CHARACTER = re.compile(r"[\\^_={}]|^[A-Za-z0-9]$|^\W$|^[-+*/().,A-Za-z0-9<>| ]{1,12}$")
 _ANNOTATION = re.compile(r"<annotation([^>]*)>(.*?)</annotation>", re.S)
+_LINE_BREAK = re.compile(r"<br\s*/?>")
+_LINE_END = re.compile(r"\s*\n\s*")
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 
 
@@ -83,8 +85,14 @@ def may_be_formula(written: str) -> bool:
 
 def clean_latex(latex: str) -> str:
     """Without delimiters, surrounding blanks and HTML's line breaks."""
-    latex = re.sub(r"<br\s*/?>", "\n", latex.replace("\xa0", " "))
-    latex = re.sub(r"\s*\n\s*", "\n", latex.strip())
+    latex = latex.replace("\xa0", " ")
+    if "<br" in latex:
+        latex = _LINE_BREAK.sub("\n", latex)
+    latex = latex.strip()
+    if "\n" in latex:
+        latex = _LINE_END.sub("\n", latex)
+    if latex[:1] not in ("$", "\\"):
+        return latex
     for opening, closing in _WRAPPERS:
         if latex.startswith(opening) and latex.endswith(closing) and len(latex) > len(opening + closing):
             return latex[len(opening) : -len(closing)].strip()

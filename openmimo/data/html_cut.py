@@ -26,6 +26,7 @@ _LOOKED_FOR = (
 _OF_PAGE = re.compile(_LOOKED_FOR.format(lifted="math|pre|"))
 _INSIDE = re.compile(_LOOKED_FOR.format(lifted="math|"))
 _OF_SOURCE = re.compile(_LOOKED_FOR.format(lifted=""))
+_NO_MATHML = re.compile(r"<(?!/|m[b-df-z]|ma[a-oq-z]|semantics|annotation)")  # tags that may be others
 _FACTS = re.compile(
     r"<(?:(!--)|(script|title|style|textarea|iframe|xmp|noembed|noframes|template)(?: ([^>]*))?>|(meta|link) ([^>]*)>)"
 )
@@ -77,7 +78,7 @@ def _cut(html: str, search: Callable[..., re.Match | None], lift: bool = True) -
             if raw in SOURCE_TAGS or (raw in RAW_TAGS and (raw != "script" or _FORMULA_SCRIPT.search(written or ""))):
                 if not lift:
                     continue
-                if raw in SOURCE_TAGS and _OF_SOURCE.search(inner):
+                if (raw == "math" and _NO_MATHML.search(inner)) or (raw == "pre" and _OF_SOURCE.search(inner)):
                     inner = _cut(inner, _OF_SOURCE.search, lift=False).html
                 sources.append((start, inner))
                 start = opened

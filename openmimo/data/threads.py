@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
-from openmimo.data.html_tree import Element, Page
+from openmimo.data.html_tree import Element, Page, parse_attributes
 from openmimo.data.markdown import to_markdown
 
 _ITEM_TYPES = re.compile(r"schema\.org/(Question|Answer|DiscussionForumPosting|SocialMediaPosting|Comment)\b")
@@ -85,12 +86,21 @@ def bodies_of(page: Page) -> list[int]:
         if i in wanted or element.parent_index in inside:
             inside.add(i)
             if element.written and ("class=" in element.written or "itemprop=" in element.written):
-                if _BODY.search(element.attrs.get("class", "")) or element.attrs.get("itemprop", "") in (
-                    "text",
-                    "articleBody",
-                ):
+                if _is_body(element.written):
                     found.append(i)
     return found
+
+
+@lru_cache(maxsize=16384)
+def _is_body(written: str) -> bool:
+    attrs = parse_attributes(written)
+    return bool(_BODY.search(attrs.get("class", ""))) or attrs.get("itemprop", "") in ("text", "articleBody")
+
+
+@lru_cache(maxsize=16384)
+def _post_class(written: str) -> str:
+    match = _POST.search(parse_attributes(written).get("class", ""))
+    return match[1] if match else ""
 
 
 def _roots(page: Page) -> list[tuple[int, Element]]:
@@ -102,9 +112,9 @@ def _roots(page: Page) -> list[tuple[int, Element]]:
         if "itemtype" in element.written and _ITEM_TYPES.search(element.attrs.get("itemtype", "")):
             typed.append((index, element))
         elif "class=" in element.written and element.tag in ("div", "li", "article", "table", "tr", "section"):
-            match = _POST.search(element.attrs.get("class", ""))
-            if match:
-                by_class.setdefault(match[1], []).append((index, element))
+            name = _post_class(element.written)
+            if name:
+                by_class.setdefault(name, []).append((index, element))
     answers = by_class.get("question", []) + by_class.get("answer", [])
     if len(answers) >= 2:
         return sorted(answers, key=lambda pair: pair[0])
