@@ -22,10 +22,9 @@ _COSTLY = 200_000  # open formatting elements x tags: as many elements a parser 
 _LONG_FORMULA = 20_000  # bytes
 _LONG = 60_000  # bytes: shorter pages cannot hold too many attributes
 _TAG = re.compile(r"""<(/?)([a-zA-Z][^\s/>]*)((?:[^>"']++|"[^"]*+"|'[^']*+'|["'])*+)>?""")
-_PIECE = rb"""(?:[^\s"'>/]++(?:"[^"]*+"|'[^']*+')?+|[\s/]++|["'])"""  # of a tag: an attribute, blanks
-_MANY_ATTRIBUTES = re.compile(rb"<[a-zA-Z]" + _PIECE + rb"{2000,}+")  # a parser compares each with all others
-_SAMPLES = [re.compile(begin + _PIECE + rb"{60}") for begin in (rb"", rb'[^"]*+"', rb"[^']*+'")]
-_BETWEEN_SAMPLES = 10_000  # bytes: a tag with too many attributes is several times as long
+_MANY_ATTRIBUTES = re.compile(  # a parser compares each with all others
+    rb"""<[a-zA-Z](?:[^\s"'>/]++(?:"[^"]*+"|'[^']*+')?+|[\s/]++|["']){2000,}+"""
+)
 _NAME = re.compile(r"<(/?[a-zA-Z][^\s/>]*)")
 _RAW = re.compile(r"<(script|style|svg|!--)", re.I)
 _DATA_URL = re.compile(r"data:[\w./+;=-]{0,60},[A-Za-z0-9+/=%]{1000,}")
@@ -70,11 +69,7 @@ def _open_formatting(data: bytes) -> int:
 
 
 def _has_many_attributes(data: bytes) -> bool:
-    """Whether a tag has thousands of them; looks closely only where samples of the page look like the inside of a tag."""
-    for at in range(_BETWEEN_SAMPLES, len(data) - _BETWEEN_SAMPLES // 2, _BETWEEN_SAMPLES) if len(data) > _LONG else ():
-        if any(sample.match(data, at) for sample in _SAMPLES):
-            return _MANY_ATTRIBUTES.search(data) is not None
-    return False
+    return len(data) > _LONG and _MANY_ATTRIBUTES.search(data) is not None
 
 
 def _is_suspect(html: str) -> bool:

@@ -22,7 +22,8 @@ AROUND = {name: 1 << i for i, name in enumerate("article main aside footer heade
 _WORD = re.compile(r"[a-z]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _TAGS = re.compile(r"<[^>]*>")
-_FORMULA_IMAGE = re.compile(r"latex|tex\b|math|formula|equation|mimetex|eeimg", re.I)
+_FORMULA_IMAGE = re.compile(r"latex|tex\b|math|formula|equation|mimetex|eeimg")
+_FORMULA_NAMES = ("tex", "math", "formula", "equation", "eeimg")  # one is in all of these
 _WRITTEN_FORMULA = re.compile(
     r"(\\\[|\$\$|\\begin\{(?:equation|align|gather|eqnarray|multline))"
 )  # a display, in the text
@@ -123,7 +124,11 @@ def _text_of(element: Element) -> str:
     """Code as it stands; a mark for a formula; nothing for another image."""
     if element.tag == "pre":
         return _TAGS.sub("", element.source).strip()
-    return "$formula$" if element.tag != "img" or _FORMULA_IMAGE.search(element.written) else ""
+    if element.tag == "img":
+        written = element.written.lower()
+        if not any([name in written for name in _FORMULA_NAMES]) or not _FORMULA_IMAGE.search(written):
+            return ""
+    return "$formula$"
 
 
 @lru_cache(maxsize=16384)
