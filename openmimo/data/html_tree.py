@@ -22,6 +22,7 @@ _TEXTS_OF_THEIR_OWN = SOURCE_TAGS | {"script", "img"}
 _LIFTED = SOURCE_TAGS | RAW_TAGS
 _VOID = frozenset("br img hr input meta link col area base embed source track wbr param basefont bgsound frame keygen".split())  # fmt: skip
 _ATTRIBUTE = re.compile(r'([^ =]+)="([^"]*)"')
+_NO_ELEMENT = re.compile(r"<[!?][^>]*>")
 _MATHJAX = ("mathjax", "asciimath", "rendermathinelement")
 
 
@@ -198,43 +199,50 @@ def _read(found: Cut, page: Page, lifted: frozenset[str]) -> list[Element | str]
     page: its elements, texts and ends are filled. lifted: the tags whose sources were taken out.
     """
     elements, parents, ends, texts = page.elements, page.parents, page.ends, page.texts
-    first, *pieces = found.html.split("<")
+    html = found.html
+    if "<!" in html or "<?" in html:
+        html = _NO_ELEMENT.sub("", html)
+    first, *pieces = html.split("<")
     top: list = [unescape(first) if "&" in first else first] if first else []
     open_indices, outer = [], []
-    index, children = -1, top
+    index, children, count = -1, top, 0
     sources = iter(found.sources)
     formulas = False
-    count = 0
     for piece in pieces:
-        head, _, text = piece.partition(">")
-        if head[:1] == "/":
+        if piece[:1] == "/":
             if open_indices:
                 ends[index] = count
                 index, children = open_indices.pop(), outer.pop()
-        elif head and head[0] not in "!?":
+            if piece[-1] == ">":
+                continue
+            text = piece.partition(">")[2]
+        else:
+            head, _, text = piece.partition(">")
             tag, _, written = head.partition(" ")
-            element = Element(tag, written, index)
-            children.append(element)
-            elements.append(element)
-            parents.append(index)
-            count += 1
-            ends.append(count)
-            if tag in lifted:
-                source = next(sources, "")
-                texts.append((count - 1, "")) if tag in _TEXTS_OF_THEIR_OWN else None
-                if tag in SOURCE_TAGS:
-                    element.source = source
-                else:
-                    element.children.append(source)
-                formulas = formulas or tag == "math" or tag == "script"
-            elif tag not in _VOID:
-                open_indices.append(index)
-                outer.append(children)
-                index, children = count - 1, element.children
-            elif tag == "img":
-                texts.append((count - 1, ""))
-            if count >= MAX_ELEMENTS:
-                break
+            if tag:
+                element = Element(tag, written, index)
+                children.append(element)
+                elements.append(element)
+                parents.append(index)
+                count += 1
+                ends.append(count)
+                if tag in lifted:
+                    source = next(sources, "")
+                    if tag in _TEXTS_OF_THEIR_OWN:
+                        texts.append((count - 1, ""))
+                    if tag in SOURCE_TAGS:
+                        element.source = source
+                    else:
+                        element.children.append(source)
+                    formulas = formulas or tag == "math" or tag == "script"
+                elif tag not in _VOID:
+                    open_indices.append(index)
+                    outer.append(children)
+                    index, children = count - 1, element.children
+                elif tag == "img":
+                    texts.append((count - 1, ""))
+                if count >= MAX_ELEMENTS:
+                    break
         if text:
             if "&" in text:
                 text = unescape(text)
