@@ -143,10 +143,21 @@ def _level_inside(element: Element) -> int:
 
 
 def definitions(blocks: Blocks, keep: np.ndarray) -> np.ndarray:
-    """(blocks,) all terms and definitions, where most of them are to be kept: such a page is a reference."""
+    """(blocks,) all terms and definitions, where most of them are to be kept: such a page is a reference; else terms whose definition
+    is kept."""
     tags = [blocks.page.elements[i].tag for i in blocks.elements]
     mine = np.array([t == "dt" or t == "dd" for t in tags])
-    return mine & (keep[mine].mean() > 0.5 if mine.sum() >= _MANY_DEFINITIONS else False)
+    if mine.sum() >= _MANY_DEFINITIONS and keep[mine].mean() > 0.5:
+        return mine
+    found = np.zeros(len(keep), dtype=bool)
+    parents = blocks.page.parents
+    for i in range(len(tags) - 2, -1, -1):
+        if tags[i] == "dt" and (keep[i + 1] or found[i + 1]):
+            term, below = blocks.elements[i], blocks.elements[i + 1]
+            while below > term and parents[below] != parents[term]:
+                below = parents[below]
+            found[i] = below > term
+    return found
 
 
 def code_between(blocks: Blocks, keep: np.ndarray) -> np.ndarray:
