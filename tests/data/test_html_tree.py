@@ -59,6 +59,18 @@ def test_a_short_page_is_chosen_from_too():
     assert extract_html(page) == f"{comment}\n\n{comment[::-1]}."
 
 
+def test_the_term_of_a_kept_definition_stays():
+    story = (
+        "This returns the distribution with its parameters fixed, and what has been computed for them is kept with it. "
+        * 2
+    )
+    signature = "<dt><code>freeze</code>(<em>*args</em>, <em>**kwds</em>)</dt>"
+    text = extract_html(
+        f"<body><div><h1>freeze</h1><dl>{signature}<dd><p>{story}</p></dd></dl></div><div class=footer>Powered by X 5.3 | © me</div>"
+    )
+    assert text.startswith("# freeze\n\n`freeze`(*args, **kwds)\n") and "Powered" not in text
+
+
 def test_a_short_comment_is_no_copy_button():
     assert extract_html('<p><span class="comment-copy">No idea.</span></p>') == "No idea."
     assert extract_html('<div class="copy-button">Copy</div><pre>a\nb</pre>') == "```\na\nb\n```"
