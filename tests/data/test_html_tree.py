@@ -9,6 +9,8 @@ from openmimo.data import block_model
 from openmimo.data.extract import extract_html
 from openmimo.data.html_cut import cut
 from openmimo.data.html_tree import parse
+from openmimo.data.main_content import definitions
+from openmimo.data.text_blocks import find_blocks
 
 
 def test_what_is_cut_and_what_is_lifted():
@@ -60,15 +62,9 @@ def test_a_short_page_is_chosen_from_too():
 
 
 def test_the_term_of_a_kept_definition_stays():
-    story = (
-        "This returns the distribution with its parameters fixed, and what has been computed for them is kept with it. "
-        * 2
-    )
-    signature = "<dt><code>freeze</code>(<em>*args</em>, <em>**kwds</em>)</dt>"
-    text = extract_html(
-        f"<body><div><h1>freeze</h1><dl>{signature}<dd><p>{story}</p></dd></dl></div><div class=footer>Powered by X 5.3 | © me</div>"
-    )
-    assert text.startswith("# freeze\n\n`freeze`(*args, **kwds)\n") and "Powered" not in text
+    blocks = find_blocks(parse("<dl><dt>a<dd>b<dt>c<dt>d<dd><p>e</dl><dl><dt>f</dl><p>g"))
+    found = definitions(blocks, np.array([text in "eg" for text in blocks.texts]))
+    assert [text for text, is_found in zip(blocks.texts, found, strict=True) if is_found] == ["c", "d"]
 
 
 def test_a_short_comment_is_no_copy_button():
