@@ -184,7 +184,7 @@ def main() -> None:
         result[name] = {"pages": len(pages)}
         print(f"{name}: {len(pages)} pages", flush=True)
         for side in args.peers:
-            texts, seconds = run_side(side, pages, 3 if name == "pages" else 1)
+            texts, seconds = run_side(side, pages, 3 if name == "pages" and side in ("openmimo", "resiliparse") else 1)
             row = score(pages, texts) | {"pages_per_s": round(len(pages) / seconds, 1)}
             result[name][side] = row
             print(f"  {side:15}" + "  ".join(f"{k} {v}" for k, v in row.items() if v is not None), flush=True)
