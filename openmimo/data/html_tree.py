@@ -190,6 +190,8 @@ def parse(html: str) -> Page:
     page = Page([], [], [], html=found.html, lang=attrs.get("lang") or attrs.get("xml:lang") or "", parsed=tree)
     page.names_mathjax = _names_mathjax(data)
     _read(found, page, _LIFTED)
+    if not page.elements:
+        page.elements, page.parents, page.ends = [Element("html", "", -1)], [-1], [1]
     return page
 
 

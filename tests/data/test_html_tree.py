@@ -22,6 +22,12 @@ def test_what_is_cut_and_what_is_lifted():
     assert cut("<script>a</script><nav>b<nav>c</nav></nav><math><mi>x</mi></math>").html == "<math>"
 
 
+def test_a_page_without_elements_has_a_root():
+    for html in ("", "<!DOCTYPE </<pre", "<!DOCTYPE </<pre>x", "<frameset><frame></frameset>"):
+        assert parse(html).root.tag == "html"
+        assert isinstance(extract_html(html), str)
+
+
 def test_ends_enclose_what_is_below_each_element():
     page = parse("<ul><li>a<b>c</b><li>d<img></ul><p>e<pre>f</pre>")
     for i, element in enumerate(page.elements):
