@@ -45,6 +45,7 @@ _SURE = (  # no blog or shop has these
 )
 _CERTAIN = re.compile(rf"(?:^| )({_SURE})(?: |$)")
 _MAX_POSTS = 1_000
+_MAX_NESTING = 4  # times that an element is read, on average, where posts stand in posts
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,11 @@ def posts_of(page: Page) -> list[Post]:
     roots = _roots(page)
     if len(roots) < 2:
         return []
-    posts = [_post(page, index, element) for index, element in roots[:_MAX_POSTS]]
+    posts, left = [], _MAX_NESTING * len(page.elements)
+    for index, element in roots[:_MAX_POSTS]:
+        left -= page.ends[index] - index
+        if left >= 0:
+            posts.append(_post(page, index, element))
     posts = [post for post in posts if post.text]
     return posts if len(posts) >= 2 else []
 

@@ -64,6 +64,7 @@ HOSTILE = {
     "hidden": lambda: "<div style='display:none'>" * 4_900 + "x",
     "scripts": lambda: "x<sup>2<p>y</p></sup></sub><sub><p>" * 5_000,
     "json": lambda: "<script type='application/ld+json'>" + "[" * 100_000 + "</script><p>x",
+    "posts in posts": lambda: "".join(f"<div class=answer>{WORDS}<ul><li>a" for _ in range(100)) + f"<p>{WORDS}" * 5_000,
     "posts": lambda: "<div class=post><div class=author>a</div>" * 20_000,
     "images": lambda: "<img class=latex alt='x^2' src=a>" * 50_000,
     "nul and surrogates": lambda: "<p>a\0b\ud800c\udfff\uffff\U0010ffff" * 10_000,
