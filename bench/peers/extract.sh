@@ -9,7 +9,7 @@ if ! test -e .bench/extract/.ready; then
   mkdir -p .bench
   "${PYTHON:-python3}" -m venv .bench/extract
   $python -m pip install --quiet --disable-pip-version-check trafilatura==2.3.1 resiliparse==2.0.1 "selectolax>=1.0" "numpy>=2" \
-    scikit-learn docutils "pypdfium2>=5" "pyarrow>=18" py_asciimath lxml_html_clean faust-cchardet charset-normalizer
+    scikit-learn==1.9.1 docutils==0.23 "pypdfium2>=5" "pyarrow>=18" py_asciimath lxml_html_clean faust-cchardet charset-normalizer
   $python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python magic-html==0.1.8
   touch .bench/extract/.ready
 fi
