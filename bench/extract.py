@@ -1,8 +1,9 @@
 """Extraction beside its peers, in one run: code kept verbatim, formulas kept, main text found (F1), pages a second.
 
-    bash bench/peers/extract.sh && .bench/extract/bin/python bench/extract.py [--sets pages docs articles news forums] [--peers ...]
+    bash bench/peers/extract.sh && .bench/extract/bin/python bench/extract.py [--sets pages docs rd articles news forums] [--peers ...]
 
 pages: the gold pages of ../shared/data/pages (code, Q&A, math); docs: Sphinx pages of Debian packages, gold from their .rst;
+rd: R's manual, gold from its .Rd (bench/extract_rd.py);
 articles, news, forums: public gold pages, each extracted by the model of the fold that it was not in (bench/train_blocks.py
 --folds). The block classifier saw none of `pages` and none of the packages of `docs`. A page that a peer cannot do counts 0.
 `code` and `math` are shares of all gold blocks and formulas; `f1` the mean over pages of the overlap of 4-word shingles; `f1_gold` the
@@ -56,7 +57,11 @@ def load(name: str) -> list[GoldPage]:
         from extract_docs import TEST
         from extract_docs import pages as docs
 
-        return [page for page in docs(TEST, 60)]
+        return docs(TEST, 60)
+    if name == "rd":
+        from extract_rd import r_pages
+
+        return r_pages(60)
     return {
         "pages": shared_pages,
         "news": scrapinghub,
@@ -131,7 +136,7 @@ def run_side(name: str, pages: list[GoldPage], repeats: int) -> tuple[list[str],
         for fold, group in groups.items():
             if name == "openmimo":
                 trained = ROOT / ".bench" / f"block_model.{fold}.json"
-                held_out = pages[0].set not in ("pages", "docs") and 0 <= fold < FOLDS
+                held_out = pages[0].set not in ("pages", "docs", "rd") and 0 <= fold < FOLDS
                 model = block_model.read_model(trained if held_out else ROOT / "openmimo" / "data" / "block_model.json")
                 main_content.model = lambda m=model: m
             for page in group:
@@ -169,7 +174,7 @@ def score(pages: list[GoldPage], texts: list[str]) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--sets", nargs="+", default=["pages", "docs", "articles", "news", "forums"])
+    parser.add_argument("--sets", nargs="+", default=["pages", "docs", "rd", "articles", "news", "forums"])
     parser.add_argument("--peers", nargs="+", default=list(SIDES))
     parser.add_argument("--worst", type=int, default=0, help="print our N worst pages of each set")
     args = parser.parse_args()
@@ -179,7 +184,7 @@ def main() -> None:
         result[name] = {"pages": len(pages)}
         print(f"{name}: {len(pages)} pages", flush=True)
         for side in args.peers:
-            texts, seconds = run_side(side, pages, 3 if name == "pages" else 1)
+            texts, seconds = run_side(side, pages, 3 if name == "pages" and side in ("openmimo", "resiliparse") else 1)
             row = score(pages, texts) | {"pages_per_s": round(len(pages) / seconds, 1)}
             result[name][side] = row
             print(f"  {side:15}" + "  ".join(f"{k} {v}" for k, v in row.items() if v is not None), flush=True)

@@ -50,7 +50,6 @@ class Row:
     labels: np.ndarray
     words: np.ndarray
     base: np.ndarray  # features without word weights
-    live: list[bool]
 
 
 def row_of(page: GoldPage) -> Row | None:
@@ -71,14 +70,8 @@ def row_of(page: GoldPage) -> Row | None:
         else:
             labels.append(float(bool(words) and f" {' '.join(words)} " in joined))
     host = (urlsplit(page.url).hostname or page.set).removeprefix("www.")
-    live = [False] * len(tree.elements)
-    for i in blocks.elements:
-        while i >= 0 and not live[i]:
-            live[i] = True
-            i = tree.elements[i].parent_index
-    return Row(
-        page, ".".join(host.split(".")[-2:]), blocks, np.array(labels), np.array(counts), features(blocks, {}), live
-    )
+    site = ".".join(host.split(".")[-2:])
+    return Row(page, site, blocks, np.array(labels), np.array(counts), features(blocks, {}))
 
 
 def word_masses(rows: list[Row]) -> dict[str, dict[str, tuple[float, float]]]:
@@ -141,7 +134,7 @@ class Words:
 
 def with_words(row: Row, weights: dict[str, float]) -> np.ndarray:
     x = row.base.copy()
-    x[:, WORD_COLUMNS] = word_features(row.blocks, weights, row.live)
+    x[:, WORD_COLUMNS] = word_features(row.blocks, weights)
     return x
 
 

@@ -8,7 +8,7 @@ often its siblings repeat; and what the class words around it meant on the pages
 
 from __future__ import annotations
 
-import re
+from functools import lru_cache
 
 import numpy as np
 
@@ -20,123 +20,121 @@ _KINDS = {
     "body": 14, "footer": 15, "header": 16, "aside": 17, "address": 18,
 }  # fmt: skip
 _OTHER_KIND = 19
-_PUNCTUATION = re.compile(r"[.,;:!?。，、；：！？]")
+_OF_LETTERS = {"punctuation": ".,;:!?。，、；：！？", "end": '.!?。！？:…”"', "mark": "|»›", "copyright": "©"}
 WORD_COLUMNS = slice(-11, -4)  # of the features: those that depend on the weights of words
 SENTENCE = 80  # characters: a block of that many, few of them in links, counts as running text
 
 
-def _sums(blocks: Blocks, values: list[list[int]]) -> np.ndarray:
-    """(elements, len(values)): each value summed over an element and all below it."""
-    elements = blocks.page.elements
-    totals = [list(v) for v in values]
-    parents = [e.parent_index for e in elements]
-    for total in totals:
-        for i in range(len(elements) - 1, 0, -1):
-            if total[i] and parents[i] >= 0:
-                total[parents[i]] += total[i]
-    return np.array(totals, dtype=np.float32).T
+def _sums(ends: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(n, elements) -> (elements, n) float32: each value summed over an element and all below it."""
+    sums = np.zeros((len(values), len(ends) + 1), dtype=values.dtype)
+    np.cumsum(values, axis=1, out=sums[:, 1:])
+    return (sums[:, ends] - sums[:, :-1]).astype(np.float32).T
 
 
 def features(blocks: Blocks, weights: dict[str, float]) -> np.ndarray:
     """(blocks, n) float32. weights: the log odds of class and text words, learned in training."""
-    page, order, texts = blocks.page, blocks.elements, blocks.texts
-    count, size = len(order), len(page.elements)
-    at = np.array(order)
-    parents = np.array([max(e.parent_index, 0) for e in page.elements])
-    chars = np.array([blocks.chars[i] for i in order], dtype=np.float32)
-    link_density = np.array([blocks.link_chars[i] for i in order], dtype=np.float32) / np.maximum(chars, 1)
-    links = np.array([blocks.links[i] for i in order], dtype=np.float32)
-    own = np.array([_own_features(t) for t in texts], dtype=np.float32)
-    kinds = np.array([_KINDS.get(page.elements[i].tag, _OTHER_KIND) for i in order])
-    around = np.array([blocks.around[i] for i in order])
-    depth = np.array([blocks.depths[i] for i in order], dtype=np.float32)
+    page, at = blocks.page, np.array(blocks.elements)
+    count, size = len(at), len(page.elements)
+    ends, parents = np.array(page.ends), np.array(page.parents)
+    parents[0] = 0
+    exact_chars, link_chars, links, around, depths = np.array(
+        [blocks.chars, blocks.link_chars, blocks.links, blocks.around, blocks.depths]
+    )
+    chars = exact_chars.astype(np.float32)
+    link_density = link_chars.astype(np.float32) / np.maximum(chars, 1)
+    kinds = np.array([_KINDS.get(page.elements[i].tag, _OTHER_KIND) for i in blocks.elements])
+    log_chars = np.log1p(chars)
 
     is_text = (chars >= SENTENCE) & (link_density < 0.33)
-    running, ones, code = [0] * size, [0] * size, [0] * size
-    for i, c, good, kind in zip(order, chars.tolist(), is_text.tolist(), kinds.tolist(), strict=True):
-        ones[i] = 1
-        running[i] = c if good else 0
-        code[i] = c if kind == 6 else 0
-    total = _sums(blocks, [blocks.chars, blocks.link_chars, ones, running, blocks.links])
+    own = np.zeros((4, size), dtype=np.int64)
+    own[:, at] = exact_chars, link_chars, np.ones(count), np.where(is_text, exact_chars, 0)
+    total = _sums(ends, own)
     page_total = np.maximum(total[0], 1)
 
-    columns = [np.log1p(chars), link_density, np.log1p(links), *own.T, kinds, depth]
-    columns += [(around & bit > 0).astype(np.float32) for bit in AROUND.values()]
+    columns: list = [log_chars, link_density, np.log1p(links.astype(np.float32)), *_own_features(blocks.texts)]
+    columns += [kinds, depths, *(around & np.array([*AROUND.values()])[:, None] > 0)]
     position = np.cumsum(chars)
-    columns += [
-        np.arange(count) / count,
-        position / position[-1],
-        np.minimum(np.arange(count), 50),
-        np.minimum(count - np.arange(count), 50),
-    ]
+    places = np.arange(count)
+    columns += [places / count, position / position[-1], np.minimum(places, 50), np.minimum(count - places, 50)]
+    near = np.zeros((3, count + 6), dtype=np.float32)
+    near[2] = -1
+    near[:, 3:-3] = log_chars, link_density, kinds
     for shift in (-3, -2, -1, 1, 2, 3):
-        columns += [_shifted(np.log1p(chars), shift), _shifted(link_density, shift), _shifted(kinds, shift, -1)]
+        columns += [*near[:, 3 + shift : 3 + shift + count]]
     columns += [
         _window(np.where(is_text, chars, 0), 4),
         _window(chars * link_density, 4) / np.maximum(_window(chars, 4), 1),
     ]
-
     columns += _ancestors(total, page_total, parents, at)
-    ends = _ends(parents.tolist())
     for share in (0.35, 0.6, 0.85):
         columns += [_inside(ends, total[:, 3], share)[at]]
-    live = (total[:, 2] > 0).tolist()
-    repeats = _repeats(blocks, live)
+    repeats = _repeats(blocks, total[:, 2] > 0)
     columns += [repeats[at], repeats[parents[at]], repeats[parents[parents[at]]]]
-    columns += [*word_features(blocks, weights, live).T]
-    columns += [
-        np.full(count, v, dtype=np.float32)
-        for v in (
-            np.log1p(page_total[0]),
-            page_total[1] / page_total[0],
-            np.log1p(count),
-            page_total[3] / page_total[0],
-        )
-    ]
-    return np.stack(columns, axis=1).astype(np.float32)
+    columns += [*word_features(blocks, weights).T]
+    columns += [np.log1p(page_total[0]), page_total[1] / page_total[0], np.log1p(count), page_total[3] / page_total[0]]
+    x = np.empty((len(columns), count), dtype=np.float32)
+    for row, column in zip(x, columns, strict=True):
+        row[:] = column
+    return x.T
 
 
 def _ancestors(total: np.ndarray, page_total: np.ndarray, parents: np.ndarray, at: np.ndarray) -> list[np.ndarray]:
     """Six columns for the element of each block and for each of the four around it: how much text, links, blocks."""
+    chars, links, blocks, running = total[:, :4].T
+    least = np.maximum(chars, 1)
+    of_all = np.stack(
+        [
+            np.log1p(chars),
+            links / least,
+            np.log1p(blocks),
+            running / page_total[3],
+            running / least,
+            chars / np.maximum(blocks, 1),
+        ]
+    )
     columns = []
     for _ in range(5):
-        t = total[at]
-        columns += [
-            np.log1p(t[:, 0]),
-            t[:, 1] / np.maximum(t[:, 0], 1),
-            np.log1p(t[:, 2]),
-            t[:, 3] / page_total[3],
-            t[:, 3] / np.maximum(t[:, 0], 1),
-            t[:, 0] / np.maximum(t[:, 2], 1),
-        ]
+        columns += [*of_all[:, at]]
         at = parents[at]
     return columns
 
 
-def _own_features(text: str) -> tuple:
-    """Of a block's text: shares of punctuation, digits and capitals, sentence ends, words, marks of boilerplate."""
-    head = text[:600]
-    length = len(head)
-    words = head.count(" ") + 1
-    return (
-        len(_PUNCTUATION.findall(head)) / length,
-        head[-1] in '.!?。！？:…”"',
-        sum(map(str.isdigit, head)) / length if length < 200 else 0.0,
-        sum(map(str.isupper, head)) / length if length < 200 else 0.02,
-        length / words,
-        "©" in head,
-        "|" in head or "»" in head or "›" in head,
-        head[0].isalnum(),
-    )
+def _own_features(texts: list[str]) -> list[np.ndarray]:
+    """Of each block's text: shares of punctuation, digits and capitals, sentence ends, words, marks of boilerplate."""
+    heads = [text[:600] for text in texts]
+    length = np.array([len(head) for head in heads])
+    ends = np.cumsum(length)
+    codes = np.frombuffer("".join(heads).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    kinds = _kinds()[np.minimum(codes, len(_kinds()) - 1)]
+
+    def share(kind: int) -> np.ndarray:
+        return np.add.reduceat((kinds & kind > 0).view(np.uint8), ends - length, dtype=np.int64)
+
+    is_short = length < 200
+    return [
+        share(1) / length,
+        kinds[ends - 1] & 2 > 0,
+        np.where(is_short, share(16) / length, 0.0),
+        np.where(is_short, share(32) / length, 0.02),
+        length / (share(64) + 1),
+        share(8) > 0,
+        share(4) > 0,
+        kinds[ends - length] & 128 > 0,
+    ]
 
 
-def _shifted(values: np.ndarray, by: int, fill: float = 0) -> np.ndarray:
-    out = np.full(len(values), fill, dtype=np.float32)
-    if by > 0:
-        out[:-by] = values[by:]
-    else:
-        out[-by:] = values[:by]
-    return out
+@lru_cache(maxsize=1)
+def _kinds() -> np.ndarray:
+    """(code points,) uint8: what each character is: bits for _OF_LETTERS, a digit, a capital, a blank, a letter or digit."""
+    letters = [chr(c) for c in range(0x20000)]  # beyond stand ideographs; they count as the last of these
+    kinds = np.zeros(len(letters), dtype=np.uint8)
+    for bit, found in enumerate(_OF_LETTERS.values()):
+        kinds[[ord(c) for c in found]] |= 1 << bit
+    for bit, is_kind in ((16, str.isdigit), (32, str.isupper), (128, str.isalnum)):
+        kinds[list(map(is_kind, letters))] |= bit
+    kinds[ord(" ")] |= 64
+    return np.append(kinds, np.uint8(128))
 
 
 def _window(values: np.ndarray, radius: int) -> np.ndarray:
@@ -156,69 +154,65 @@ def _inside(ends: np.ndarray, running: np.ndarray, share: float) -> np.ndarray:
     return inside
 
 
-def _ends(parents: np.ndarray) -> np.ndarray:
-    """(elements,) the place after the last element below each."""
-    ends = list(range(1, len(parents) + 1))
-    for i in range(len(parents) - 1, 0, -1):
-        parent = parents[i]
-        if ends[i] > ends[parent]:
-            ends[parent] = ends[i]
-    return np.array(ends)
-
-
-def _repeats(blocks: Blocks, live: list[bool]) -> np.ndarray:
+def _repeats(blocks: Blocks, live: np.ndarray) -> np.ndarray:
     """(elements,) log of how many children of its parent have its tag and class."""
-    elements, names, own = blocks.page.elements, blocks.names, blocks.own
-    counts: dict[tuple, int] = {}
-    keys = [()] * len(elements)
-    for i, e in enumerate(elements):
-        if live[i] and own[i] == i:
-            key = keys[i] = (e.parent_index, e.tag, names[i].partition(" ")[0])
-            counts[key] = counts.get(key, 0) + 1
-    counts[()] = 1
-    return np.log(np.array([counts[k] for k in keys], dtype=np.float32))
+    elements, parents, names = blocks.page.elements, blocks.page.parents, blocks.names
+    counts: dict[tuple, list[int]] = {}
+    for i in np.flatnonzero(live & (np.array(blocks.own) == np.arange(len(live)))).tolist():
+        key = (parents[i], elements[i].tag, names[i].partition(" ")[0])
+        if key in counts:
+            counts[key].append(i)
+        else:
+            counts[key] = [i]
+    repeats = np.ones(len(elements), dtype=np.float32)
+    for found in counts.values():
+        if len(found) > 1:
+            repeats[found] = len(found)
+    return np.log(repeats)
 
 
-def word_features(blocks: Blocks, weights: dict[str, float], live: list[bool]) -> np.ndarray:
+def word_features(blocks: Blocks, weights: dict[str, float]) -> np.ndarray:
     """(blocks, 7): log odds of class words, summed over the way to the root, least, greatest, nearest; of text words."""
-    elements, names = blocks.page.elements, blocks.names
-    nothing = (0.0, 0.0, 0.0, 0.0, 0.0)
-    paths = [nothing] * len(elements)
+    parents, names = blocks.page.parents, blocks.names
+    paths: dict[int, tuple] = {-1: (0.0, 0.0, 0.0, 0.0, 0.0)}
     scores: dict[str, tuple[float, float, float] | None] = {"": None}
-    for i, e in enumerate(elements):
-        if not live[i]:
-            continue
-        path = paths[e.parent_index] if e.parent_index >= 0 else nothing
-        name = names[i]
-        score = scores.get(name, 0)
-        if score == 0:
-            found = [weights[w] for w in class_words(name) if w in weights]
-            score = scores[name] = (sum(found) / len(found) ** 0.5, min(found), max(found)) if found else None
-        if score is not None:
-            total, least, most, near, _ = path
-            path = (total + score[0], min(least, score[1]), max(most, score[2]), score[0], near)
-        paths[i] = path
     rows = []
     for i, text in zip(blocks.elements, blocks.texts, strict=True):
-        score = [weights[w] for w in text_words(text) if w in weights] if len(text) < 120 else ()
-        rows.append((*paths[i], sum(score), min(score, default=0.0)))
+        way, j = [], i
+        while j not in paths:
+            way.append(j)
+            j = parents[j]
+        path = paths[j]
+        for j in reversed(way):
+            name = names[j]
+            if name not in scores:
+                found = [weights[w] for w in class_words(name) if w in weights]
+                scores[name] = (sum(found) / len(found) ** 0.5, min(found), max(found)) if found else None
+            if score := scores[name]:
+                total, least, most, near, _ = path
+                path = (total + score[0], min(least, score[1]), max(most, score[2]), score[0], near)
+            paths[j] = path
+        found = [weights[w] for w in text_words(text) if w in weights] if len(text) < 120 else None
+        rows.append((*path, sum(found), min(found)) if found else (*path, 0.0, 0.0))
     return np.array(rows, dtype=np.float32)
 
 
 def context_features(blocks: Blocks, chance: np.ndarray) -> np.ndarray:
     """(blocks, m) for the second round: the first round's probabilities, of the blocks around and of all in each element."""
-    count, elements = len(chance), blocks.page.elements
+    page, at, count = blocks.page, np.array(blocks.elements), len(chance)
     clipped = np.clip(chance, 1e-4, 1 - 1e-4)
     odds = np.log(clipped / (1 - clipped))
     size = np.array([len(t) for t in blocks.texts], dtype=np.float64)
     weight = chance * size
-    columns = [odds, *(_shifted(odds, shift, -5) for shift in (-3, -2, -1, 1, 2, 3))]
+    near = np.full(count + 6, -5, dtype=np.float32)
+    near[3:-3] = odds
+    columns: list = [odds, *(near[3 + shift : 3 + shift + count] for shift in (-3, -2, -1, 1, 2, 3))]
     columns += [_window(weight, radius) / _window(size, radius) for radius in (2, 5, 12)]
-    content, whole = np.zeros(len(elements)), np.zeros(len(elements))
-    at = np.array(blocks.elements)
-    content[at], whole[at] = weight, size
-    content, whole = _sums(blocks, [content.tolist(), whole.tolist()]).T
-    parents = np.array([max(e.parent_index, 0) for e in elements])
+    own = np.zeros((2, len(page.elements)))
+    own[:, at] = weight, size
+    content, whole = _sums(np.array(page.ends), own).T
+    parents = np.array(page.parents)
+    parents[0] = 0
     around = at
     for _ in range(5):
         around = parents[around]
@@ -226,6 +220,9 @@ def context_features(blocks: Blocks, chance: np.ndarray) -> np.ndarray:
             (content[around] - weight) / np.maximum(whole[around] - size, 1),
             content[around] / max(content[0], 1),
         ]
-    columns += [np.full(count, content[0] / max(whole[0], 1)), np.full(count, content[0])]
+    columns += [content[0] / max(whole[0], 1), content[0]]
     columns += [chance / max(chance.max(), 1e-6), np.cumsum(weight) / max(weight.sum(), 1e-6)]
-    return np.stack(columns, axis=1).astype(np.float32)
+    x = np.empty((len(columns), count), dtype=np.float32)
+    for row, column in zip(x, columns, strict=True):
+        row[:] = column
+    return x.T

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 
 from openmimo.data.code_blocks import fence
 
+_BLANKS = re.compile(r"[ \t]{2,}")
+_LINE_END = re.compile(r"[ \t]*\n[ \t]*")
+_MANY_LINE_ENDS = re.compile(r"\n{3,}")
+
 
 class CodeSpan(str):
     """A piece of inline code, without its backticks."""
@@ -27,15 +31,17 @@ class Block:
 
 def render(blocks: list[Block]) -> str:
     """Blocks as one text."""
-    out = ""
+    out: list[str] = []
     for block in merge_code_lines(blocks):
         if block.text:
-            out += ("" if not out else "\n" if block.tight else "\n\n") + block.text
-    return out
+            out += ("\n" if block.tight else "\n\n", block.text)
+    return "".join(out[1:])
 
 
 def merge_code_lines(blocks: list[Block]) -> list[Block]:
     """Lines that are nothing but code: several in a row are one code block, one alone is inline code."""
+    if not any([block.code_line for block in blocks]):
+        return [block for block in blocks if block.text]
     out: list[Block] = []
     lines: list[str] = []
     for block in [*blocks, Block("")]:
@@ -65,6 +71,9 @@ def prefixed(blocks: list[Block], first: str, rest: str, tight: bool) -> list[Bl
             out += [Block(first.rstrip(), tight=tight), Block(block.text, code=True, tight=True)]
             continue
         prefix = rest if out else first
+        if "\n" not in block.text:
+            out.append(Block((prefix + block.text).rstrip(), tight=block.tight if out else tight))
+            continue
         lines = block.text.split("\n")
         body = "\n".join(((rest if i else prefix) + line).rstrip() for i, line in enumerate(lines))
         out.append(Block(body, tight=block.tight if out else tight))
@@ -80,8 +89,16 @@ def inline_text(pieces: list[str]) -> str:
         else:
             merged.append(piece)
     text = "".join(backticks(p.strip()) if isinstance(p, CodeSpan) else p for p in merged)
-    text = re.sub(r"[ \t]*\n[ \t]*", "\n", re.sub(r"[ \t]{2,}", " ", text))
-    return re.sub(r"\n{3,}", "\n\n", text).strip()
+    return one_paragraph(text)
+
+
+def one_paragraph(text: str) -> str:
+    """Without blanks in a row or at line ends, and with at most one line blank between two."""
+    if "  " in text or "\t" in text:
+        text = _BLANKS.sub(" ", text)
+    if "\n" in text:
+        text = _MANY_LINE_ENDS.sub("\n\n", _LINE_END.sub("\n", text))
+    return text.strip()
 
 
 def backticks(code: str) -> str:

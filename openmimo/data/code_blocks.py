@@ -15,7 +15,13 @@ _GUTTER = re.compile(
     r"gutter|line-?_?n(o|os|um|ums|umber|umbers)\b|linenum|lineno|blob-num|\blnum|\bln\b|hljs-ln|row-?num|\blno\b", re.I
 )
 _COPY = re.compile(r"copy|clipboard|toolbar|code-?(lang|header|title)|expand", re.I)
+_BUTTON = re.compile(  # outside of code, where much else is named so
+    r"copy-?(?:btn|button|code|link|icon)|(?:btn|button|icon|link)[-_ ]?copy|clipboard|(?:^| )copy(?: |$)|toolbar|code-?(?:lang|header|title)|"
+    r"expand-?(?:link|btn|button|icon)",
+    re.I,
+)
 _CLASS = re.compile(r'(?:^| )class="([^"]*)"')
+_CLASSES = re.compile(r' class="([^"]*)"')
 _NO_GUTTERS = frozenset("pre code table tr tbody body".split())
 _LITTLE = 40  # characters: the text of a button
 _PLAIN = re.compile(r"</?(?:span|code|b|i|em|strong|font|u|var|mark|samp|tt|a|ins|del|kbd|s)(?: [^>]*)?>")
@@ -26,27 +32,32 @@ _LANGUAGE = re.compile(
     re.I,
 )
 _NO_LANGUAGE = frozenset(
-    "none default notranslate text plain plaintext txt nohighlight wrap lines line code block".split()
+    "none undefined default notranslate text plain plaintext txt nohighlight wrap lines line code block".split()
 )
 
 
-def is_gutter(element: Element) -> bool:
-    """Line numbers and copy buttons beside a listing: their class says so, and so does their text."""
+def is_gutter(element: Element, in_code: bool = False) -> bool:
+    """Line numbers and copy buttons beside a listing, or in it: their class says so, and so does their text."""
     if not element.written or element.tag in _NO_GUTTERS:
         return False
-    kind = _gutter_kind(element.written)
+    kind = gutter_kind(element.written)
     if kind == "numbers":
         return re.fullmatch(r"[\d\s.:|]*", element.expand().text()) is not None
-    return kind == "copy" and not element.source and _is_short(element)
+    return (kind == "button" or (kind == "copy" and in_code)) and not element.source and _is_short(element)
 
 
-@lru_cache(maxsize=4096)
-def _gutter_kind(written: str) -> str:
-    """What the class in written attributes says: numbers, copy or nothing."""
+@lru_cache(maxsize=16384)
+def gutter_kind(written: str) -> str:
+    """What the class in written attributes says: numbers, button, copy (a button, if in code) or nothing."""
     match = _CLASS.search(written)
-    if match is None:
-        return ""
-    return "numbers" if _GUTTER.search(match[1]) else "copy" if _COPY.search(match[1]) else ""
+    return _kind_of_class(match[1]) if match else ""
+
+
+@lru_cache(maxsize=16384)
+def _kind_of_class(name: str) -> str:
+    if _GUTTER.search(name):
+        return "numbers"
+    return "button" if _BUTTON.search(name) else "copy" if _COPY.search(name) else ""
 
 
 def _is_short(element: Element) -> bool:
@@ -60,7 +71,7 @@ def code_text(element: Element, preformatted: bool = True) -> str:
 
     preformatted: line ends of the source count, as in <pre>. Otherwise they count only where the element has no <br>.
     """
-    if element.source and not (_GUTTER.search(element.source) or _COPY.search(element.source)):
+    if element.source and not any(map(_kind_of_class, set(_CLASSES.findall(element.source)))):
         text = _PLAIN.sub("", _BREAK.sub("\n", _ADJACENT_LINES.sub("\n", element.source)))
         if "<" not in text:
             code = unescape(text).replace("\xa0", " ").replace("\r", "")
@@ -82,7 +93,7 @@ def code_text(element: Element, preformatted: bool = True) -> str:
             out.append("\n")
         elif node.tag == "br":
             out.append("\n")
-        elif not (node.tag in ("button", "script", "style") or is_gutter(node)):
+        elif not (node.tag in ("button", "script", "style") or is_gutter(node, in_code=True)):
             if node.tag in _LINES:
                 if out and not "".join(out[-2:]).endswith("\n"):
                     out.append("\n")

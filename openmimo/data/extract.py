@@ -113,6 +113,5 @@ def _no_collection() -> Iterator[None]:
 
 
 def _extract(page: Page, url: str | None) -> str:
-    scripts = page.scripts
-    rewrite = reader(scripts, page.script_urls)
+    rewrite = reader(page.scripts, page.script_urls)
     return to_markdown(find_main(page, url), rewrite).strip()

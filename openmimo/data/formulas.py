@@ -34,40 +34,65 @@ _IMAGE_URL = re.compile(
     r"latex(\.php|\.codecogs|render|\.cgi)|codecogs\.com|math(tex|type)\.cgi|mimetex|math/render|/math/[0-9a-f]/|math/[0-9a-f]{8,}\.(?:png|svg|gif)|tex2img|wp-latex|equation\?tex=",
     re.I,
 )
+_IMAGE_NAMES = ("tex", "math", "codecogs", "formula", "equation", "mwe", "eeimg")  # one is in all that _of_image knows
 _URL_TEX = re.compile(
     r"[?&](?:latex|tex|formula|eq|chl)=([^&]+)|(?:codecogs\.com/[a-z]+\.(?:latex|image|download)|mimetex\.cgi|mathtex\.cgi)\?(.+)",
     re.I,
 )
-_MAYBE = ("atex", "aTeX", "ath", "data-tex", "data-formula", "data-expr")  # in the attributes of whatever may be one
+_MAYBE = (
+    "atex",
+    "aTeX",
+    "ath",
+    "data-tex",
+    "data-formula",
+    "data-expr",
+    "reqn",
+)  # in the attributes of whatever may be one
 _TEX_CHARACTER = re.compile(r"[\\^_={}]|^[A-Za-z0-9]$|^\W$|^[-+*/().,A-Za-z0-9<>| ]{1,12}$")
 _ANNOTATION = re.compile(r"<annotation([^>]*)>(.*?)</annotation>", re.S)
+_LINE_BREAK = re.compile(r"<br\s*/?>")
+_LINE_END = re.compile(r"\s*\n\s*")
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 
 
 def formula_of(element: Element) -> Formula | None:
     """The formula that this element is, as a whole; None where it is none."""
-    tag, attrs = element.tag, element.attrs if element.tag == "img" else {}
+    tag = element.tag
     if tag == "math":
         return _of_mathml(element)
     if tag == "script":
         return _of_script(element)
     if tag == "img":
-        return _of_image(attrs)
-    if tag != "mjx-container" and not any(name in element.written for name in _MAYBE):
+        written = element.written.lower()
+        return _of_image(element.attrs) if any([name in written for name in _IMAGE_NAMES]) else None
+    if tag != "mjx-container" and not may_be_formula(element.written):
         return None
     attrs = element.attrs
     for name in _TEX_ATTRIBUTES:
         if attrs.get(name, "").strip() and _TEX_CHARACTER.search(attrs[name].strip()):
             return Formula(clean_latex(attrs[name]), "display" in attrs.get("class", "") or tag == "div")
+    if "reqn" in element.classes:  # R's manual: KaTeX reads what is inside
+        return Formula(clean_latex(element.text()), False)
     if tag == "mjx-container" or any(_RENDERED.match(c) for c in element.classes):
         return _of_rendering(element)
     return None
 
 
+def may_be_formula(written: str) -> bool:
+    """Of an element's attributes: whether they name what a formula may carry."""
+    return any([name in written for name in _MAYBE])
+
+
 def clean_latex(latex: str) -> str:
     """Without delimiters, surrounding blanks and HTML's line breaks."""
-    latex = re.sub(r"<br\s*/?>", "\n", latex.replace("\xa0", " "))
-    latex = re.sub(r"\s*\n\s*", "\n", latex.strip())
+    latex = latex.replace("\xa0", " ")
+    if "<br" in latex:
+        latex = _LINE_BREAK.sub("\n", latex)
+    latex = latex.strip()
+    if "\n" in latex:
+        latex = _LINE_END.sub("\n", latex)
+    if latex[:1] not in ("$", "\\"):
+        return latex
     for opening, closing in _WRAPPERS:
         if latex.startswith(opening) and latex.endswith(closing) and len(latex) > len(opening + closing):
             return latex[len(opening) : -len(closing)].strip()

@@ -18,17 +18,18 @@ MAX_DEPTH = 1_000  # opening tags below this depth are dropped: parsers walk the
 MAX_FORMATTING = 20  # open <b>, <font> ... : a parser opens all of them again in each paragraph that follows
 _LARGE = 1_000_000  # characters
 _SUSPECT_TAGS = 8_000  # fewer tags are parsed as they are
+_COSTLY = 200_000  # open formatting elements x tags: as many elements a parser may make
+_LONG_FORMULA = 20_000  # bytes
 _LONG = 60_000  # bytes: shorter pages cannot hold too many attributes
 _TAG = re.compile(r"""<(/?)([a-zA-Z][^\s/>]*)((?:[^>"']++|"[^"]*+"|'[^']*+'|["'])*+)>?""")
-_MANY_ATTRIBUTES = re.compile(
-    rb"""<(?:[ =]|"[^"]*+"|'[^']*+'|["']){3000,}+"""
-)  # a parser compares each with all others
-_BLANKS = bytes.maketrans(b"\n\t\r\f/", b"     ")
-_NO_MARKUP = bytes(set(range(256)) - set(b"\n\t\r\f/ =<>\"'"))
+_MANY_ATTRIBUTES = re.compile(  # a parser compares each with all others
+    rb"""<[a-zA-Z](?:[^\s"'>/]++(?:"[^"]*+"|'[^']*+')?+|[\s/]++|["']){2000,}+"""
+)
 _NAME = re.compile(r"<(/?[a-zA-Z][^\s/>]*)")
 _RAW = re.compile(r"<(script|style|svg|!--)", re.I)
 _DATA_URL = re.compile(r"data:[\w./+;=-]{0,60},[A-Za-z0-9+/=%]{1000,}")
 _FORMATTING = frozenset("a b big code em font i nobr s small strike strong tt u".split())
+_FORMATTING_TAG = re.compile(rb"<(?:[bBiIuUsS]|(?i:tt|em|big|font|code|nobr|small|strike|strong))[\s/]")
 _CLOSED_BY_OTHERS = frozenset(
     "p li dt dd tr td th thead tbody tfoot option optgroup colgroup rp rt "
     "br img hr input meta link col area base embed source track wbr param".split()
@@ -38,27 +39,37 @@ _CLOSED_BY_OTHERS = frozenset(
 def within_limits(html: str) -> bytes:
     """The page itself as UTF-8, or as much of it as the limits allow; without NULs."""
     html = html[:MAX_CHARACTERS]
-    if "\0" in html:
-        html = html.replace("\0", "")
     if len(html) > _LARGE:
-        html = _without_raw(html)
+        html = _without_raw(html.replace("\0", ""))
         html = _DATA_URL.sub("data:", html)[:MAX_MARKUP]
     data = html.encode("utf-8", "replace")
+    if b"\0" in data:
+        html, data = html.replace("\0", ""), data.replace(b"\0", b"")
     tags = data.count(b"<")
     if tags > MAX_TAGS:
         html = "<".join(html.split("<", MAX_TAGS)[:MAX_TAGS])
         data, tags = html.encode("utf-8", "replace"), MAX_TAGS
-    if tags > _SUSPECT_TAGS:  # MathML's own are cheap at any depth
-        tags -= 2 * sum(data.count(b"<m" + c) for c in (b"i", b"n", b"o", b"r", b"s", b"t", b"f"))
-    if tags > _SUSPECT_TAGS or (len(data) > _LONG and _has_many_attributes(data)):
+    many = tags - (_in_formulas(data) if tags > _SUSPECT_TAGS else 0)
+    if many > _SUSPECT_TAGS or _open_formatting(data) * tags > _COSTLY or _has_many_attributes(data):
         bare = _without_raw(html)  # what a script writes between quotes is no tag
         if _is_suspect(bare) or _has_many_attributes(bare.encode("utf-8", "replace")):
             data = _tame(bare).encode("utf-8", "replace")
     return data
 
 
+def _in_formulas(data: bytes) -> int:
+    """Tags inside MathML formulas of ordinary length, which are cheap."""
+    formulas = [piece[:_LONG_FORMULA] for piece in data.split(b"<math")[1:]]
+    return sum(piece.count(b"<", 0, max(piece.find(b"</math>"), 0)) for piece in formulas)
+
+
+def _open_formatting(data: bytes) -> int:
+    """At most so many formatting elements are open at a time that a parser opens again, as no three others are like them."""
+    return len(_FORMATTING_TAG.findall(data))
+
+
 def _has_many_attributes(data: bytes) -> bool:
-    return _MANY_ATTRIBUTES.search(data.translate(_BLANKS, _NO_MARKUP)) is not None
+    return len(data) > _LONG and _MANY_ATTRIBUTES.search(data) is not None
 
 
 def _is_suspect(html: str) -> bool:
@@ -116,7 +127,7 @@ def _tame(html: str) -> str:
         nonlocal depth, formatting
         closing, tag, attributes = match.groups()
         tag = tag.lower()
-        if len(attributes) > 3000 and _has_many_attributes(b"<" + attributes.encode("utf-8", "replace")):
+        if len(attributes) > 3000 and _MANY_ATTRIBUTES.match(b"<a" + attributes.encode("utf-8", "replace")):
             attributes = ""
         whole = match[0] if attributes else f"<{closing}{tag}>"
         if tag in _CLOSED_BY_OTHERS:

@@ -2,35 +2,28 @@
 
     python -c "from openmimo.data.html_tree import parse; print([e.tag for e in parse('<p>a<b>c').elements])"
 
-lexbor (by selectolax) repairs the markup and writes it out again; the tree is read from that, which is twice as fast as
-asking for node after node. What never holds content (styles, scripts that are no formula) goes before. Nothing here or
-in the steps that follow recurses, so depth cannot crash them; `html_limits` bounds what a hostile page may cost.
+lexbor (by selectolax) repairs the markup and writes it out again; `html_cut` takes out what never holds content; the tree is read
+from the rest, which is several times as fast as asking for node after node. Nothing here or in the steps that follow recurses,
+so depth cannot crash them; `html_limits` bounds what a hostile page may cost.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from selectolax.lexbor import LexborHTMLParser
 
+from openmimo.data.html_cut import RAW_TAGS, SOURCE_TAGS, Cut, cut, facts_of
 from openmimo.data.html_limits import MAX_ELEMENTS, within_limits
 
-_NEVER_CONTENT = [
-    *"style noscript template iframe canvas object embed audio video map area svg dialog nav frameset applet".split(),
-    *"select datalist progress meter button textarea".split(),
-]
-_MAY_BE_UNCLOSED = frozenset(
-    "nav button dialog object map video audio canvas svg".split()
-)  # around the whole page, then
-_PRUNED = ",".join(["script", "meta[content]", "link[rel][href]", "title", *_NEVER_CONTENT])
-_SOURCE_TAGS = frozenset(["pre", "math"])  # many small elements, seldom looked into one by one
-_TEXTS_OF_THEIR_OWN = _SOURCE_TAGS | {"script", "img"}
-_RAW_TAGS = _SOURCE_TAGS | frozenset("script xmp plaintext noembed noframes".split())  # the latter: without escapes
+_TEXTS_OF_THEIR_OWN = SOURCE_TAGS | {"script", "img"}
+_LIFTED = SOURCE_TAGS | RAW_TAGS
 _VOID = frozenset("br img hr input meta link col area base embed source track wbr param basefont bgsound frame keygen".split())  # fmt: skip
-_COMMENT = re.compile(r"<!--.*?-->", re.S)
-_MATHJAX = re.compile("MathJax|asciimath|renderMathInElement", re.I)
-_FORMULA_SCRIPT = re.compile(r"\s*math/", re.I)
+_ATTRIBUTE = re.compile(r'([^ =]+)="([^"]*)"')
+_NO_ELEMENT = re.compile(r"<[!?][^>]*>")
+_MATHJAX = ("mathjax", "asciimath", "rendermathinelement")
 
 
 class Element:
@@ -42,20 +35,19 @@ class Element:
     by main_content.
     """
 
-    __slots__ = ("tag", "written", "children", "parent_index", "formulas", "source", "skip", "_attrs")
+    formulas = 0
+    source = ""
+    skip = False
+    _attrs = None
 
     def __init__(self, tag: str, written: str, parent_index: int):
         self.tag, self.written, self.parent_index = tag, written, parent_index
         self.children = []
-        self.formulas = 0
-        self.source = ""
-        self.skip = False
-        self._attrs = None
 
     @property
     def attrs(self) -> dict[str, str]:
         if self._attrs is None:
-            self._attrs = _parse_attributes(self.written) if self.written else {}
+            self._attrs = parse_attributes(self.written) if self.written else {}
         return self._attrs
 
     @property
@@ -70,7 +62,8 @@ class Element:
     def expand(self) -> Element:
         """Itself, with children in place of the source. Their parent_index points nowhere."""
         if self.source:
-            self.children, self.source = _read_elements(f"<{self.tag}>{self.source}")[0].children, ""
+            found = cut(self.source, inside=True)
+            self.children, self.source = _read(found, Page([], [], []), _LIFTED - {"pre"}), ""
         return self
 
     def descendants(self):
@@ -95,23 +88,21 @@ class Element:
 
 @dataclass
 class Page:
-    """elements: every Element in document order, the root (`html`) first. `parent_index` points into it.
+    """elements: every Element in document order, the root (`html`) first; parents: for each its parent's place, -1 for the root;
+    ends: for each the place after the last element below it.
 
     texts: every text that is not blank, in document order, with the place of the element it stands in; an empty one for
-    each <pre>, <math>, <script> and <img>, whose text is not the tree's. title: the text of <title>; metas: name, property or itemprop -> content, lower-case names, the first of each; links:
-    rel -> href; lang: of <html>; data: the sources of its JSON-LD; scripts, script_urls: what
-    configures MathJax and the like.
+    each <pre>, <math>, <script> and <img>, whose text is not the tree's. html: what they were read from; lang: of <html>.
     """
 
     elements: list[Element]
+    parents: list[int]
+    ends: list[int]
     texts: list[tuple[int, str]] = field(default_factory=list)
-    title: str = ""
+    html: str = ""
     lang: str = ""
-    metas: dict[str, str] = field(default_factory=dict)
-    links: dict[str, str] = field(default_factory=dict)
-    data: list[str] = field(default_factory=list)
-    scripts: list[str] = field(default_factory=list)
-    script_urls: str = ""
+    parsed: LexborHTMLParser | None = None
+    names_mathjax: bool = False  # or one of its like, anywhere
 
     @property
     def root(self) -> Element:
@@ -121,115 +112,168 @@ class Page:
         """The first element of this tag."""
         return next((e for e in self.elements if e.tag == tag), None)
 
+    @cached_property
+    def facts(self) -> list[tuple[str, str, str]]:
+        """See html_cut.facts_of."""
+        return facts_of((self.parsed.html if self.parsed else "") or "")
+
+    @cached_property
+    def title(self) -> str:
+        """The text of <title>."""
+        titles = (" ".join(unescape(text).split()) for tag, _, text in self.facts if tag == "title")
+        return next(filter(None, titles), "")
+
+    @cached_property
+    def metas(self) -> dict[str, str]:
+        """name, property or itemprop -> content, lower-case names, the first of each."""
+        out: dict[str, str] = {}
+        for tag, written, _ in self.facts:
+            if tag == "meta" and written:
+                attrs = parse_attributes(written)
+                name = next(filter(None, map(attrs.get, ("name", "property", "itemprop", "http-equiv"))), "")
+                if "content" in attrs:
+                    out.setdefault(name.lower(), attrs["content"])
+        return out
+
+    @cached_property
+    def links(self) -> dict[str, str]:
+        """rel -> href, the first of each."""
+        out: dict[str, str] = {}
+        for tag, written, _ in self.facts:
+            attrs = parse_attributes(written) if tag == "link" and written else {}
+            if "rel" in attrs and "href" in attrs:
+                out.setdefault(attrs["rel"].lower(), attrs["href"])
+        return out
+
+    @cached_property
+    def data(self) -> list[str]:
+        """The sources of its JSON-LD."""
+        return [text for tag, written, text in reversed(self.facts) if tag == "script" and "ld+json" in written]
+
+    @cached_property
+    def scripts(self) -> list[str]:
+        """Those that configure MathJax and the like."""
+        return [text for _, text in self._mathjax if _names_mathjax(text)]
+
+    @cached_property
+    def script_urls(self) -> str:
+        """The addresses of such scripts."""
+        return "".join(f"{url} " for url, _ in self._mathjax if _names_mathjax(url))
+
+    @cached_property
+    def _mathjax(self) -> list[tuple[str, str]]:
+        """(address, text) of each script, the last first, that is neither formula nor data."""
+        nodes = reversed(self.parsed.css("script")) if self.names_mathjax else ()
+        found = [(node.attributes, node.text() or "") for node in nodes]
+        kinds = [(attrs.get("type") or "", attrs.get("src") or "", text) for attrs, text in found]
+        return [
+            (url, text)
+            for kind, url, text in kinds
+            if "ld+json" not in kind and not kind.lstrip()[:5].lower() == "math/"
+        ]
+
 
 def parse(html: str) -> Page:
     """Any string -> Page. NULs and lone surrogates go, as no text has them; an empty input gives an empty body."""
-    tree = LexborHTMLParser(within_limits(html))
-    if tree.root is None:
-        return Page([Element("html", "", -1)])
-    page = _prune(tree)
-    html = tree.html or ""
-    page.elements = _read_elements(_COMMENT.sub("", html) if "<!--" in html else html, page.texts)
+    data = within_limits(html)
+    tree = LexborHTMLParser(data)
+    root = tree.root
+    if root is None:
+        return Page([Element("html", "", -1)], [-1], [1])
+    attrs, body = root.attributes, tree.body
+    written = "".join(f' {name}="{_escape(value or "")}"' for name, value in attrs.items())
+    if body is None or b"math/" in data:  # a formula may stand in the head
+        html = tree.html or "<html>"
+    else:
+        html = f"<html{written}><head></head>{body.html}</html>"
+    found = cut(html)
+    page = Page([], [], [], html=found.html, lang=attrs.get("lang") or attrs.get("xml:lang") or "", parsed=tree)
+    page.names_mathjax = _names_mathjax(data)
+    _read(found, page, _LIFTED)
+    if not page.elements:
+        page.elements, page.parents, page.ends = [Element("html", "", -1)], [-1], [1]
     return page
 
 
-def _prune(tree: LexborHTMLParser) -> Page:
-    """Takes out of the tree what never is content, in one pass, and keeps what is said there about the page."""
-    page = Page([])
-    for node in reversed(tree.css(_PRUNED)):  # what is inside another comes before it
-        tag = node.tag
-        if tag == "script":
-            kind = node.attributes.get("type") or ""
-            if _FORMULA_SCRIPT.match(kind):
-                continue
-            source, address = node.text() or "", node.attributes.get("src")
-            if address and _MATHJAX.search(address):
-                page.script_urls += address + " "
-            if "ld+json" in kind:
-                page.data.append(source)
-            elif _MATHJAX.search(source):
-                page.scripts.append(source)
-        elif tag == "meta":
-            attrs = node.attributes
-            name = attrs.get("name") or attrs.get("property") or attrs.get("itemprop") or attrs.get("http-equiv") or ""
-            page.metas[name.lower()] = attrs["content"] or ""
-        elif tag == "link":
-            page.links[(node.attributes["rel"] or "").lower()] = node.attributes["href"] or ""
-        elif tag == "title":
-            page.title = " ".join((node.text() or "").split()) or page.title
-        elif tag in _MAY_BE_UNCLOSED and node.css_first("article, main") is not None:
-            continue
-        node.decompose()
-    page.lang = tree.root.attributes.get("lang") or tree.root.attributes.get("xml:lang") or ""
-    return page
+def _read(found: Cut, page: Page, lifted: frozenset[str]) -> list[Element | str]:
+    """The outermost nodes of well-formed HTML as lexbor writes it: every attribute quoted, `<` and `>` escaped in values.
 
-
-def _read_elements(html: str, texts: list[tuple[int, str]] | None = None) -> list[Element]:
-    """The elements of well-formed HTML as lexbor writes it: every attribute quoted, `<` and `>` escaped in values.
-
-    texts: of a whole page, to be filled (see Page); the inside of <pre> and <math> then stays as it is.
+    page: its elements, texts and ends are filled. lifted: the tags whose sources were taken out.
     """
-    elements: list[Element] = []
-    open_indices, children, outer = [-1], [], []
-    end, nested, inside = "", 0, []  # of an element whose source is taken as it is
-    found, element = 0, None
-    for piece in html.split("<"):
-        head, _, text = piece.partition(">")
-        if end:
-            if head != end:
-                if head.partition(" ")[0] == end[1:]:
-                    nested += 1
-                inside.append(piece)
+    elements, parents, ends, texts = page.elements, page.parents, page.ends, page.texts
+    html = found.html
+    if "<!" in html or "<?" in html:
+        html = _NO_ELEMENT.sub("", html)
+    first, *pieces = html.split("<")
+    top: list = [unescape(first) if "&" in first else first] if first else []
+    open_indices, outer = [], []
+    index, children, count = -1, top, 0
+    sources = iter(found.sources)
+    formulas = False
+    for piece in pieces:
+        if piece[:1] == "/":
+            if open_indices:
+                ends[index] = count
+                index, children = open_indices.pop(), outer.pop()
+            if piece[-1] == ">":
                 continue
-            if nested:
-                nested -= 1
-                inside.append(piece)
-                continue
-            source, end = "<".join(inside), ""
-            if element.tag in _SOURCE_TAGS:
-                element.source = source
-            else:
-                element.children.append(source)
-        elif piece[:1] == "/":
-            if outer:
-                open_indices.pop()
-                children = outer.pop()
-        elif head:
+            text = piece.partition(">")[2]
+        else:
+            head, _, text = piece.partition(">")
             tag, _, written = head.partition(" ")
-            if tag[0] == "!":  # the document type
-                continue
-            element = Element(tag, written, open_indices[-1])
-            children.append(element)
-            if texts is not None and tag in _TEXTS_OF_THEIR_OWN:
-                texts.append((len(elements), ""))
-            if tag in _RAW_TAGS and (texts is not None or tag not in _SOURCE_TAGS or (elements and tag == "math")):
-                end, nested, inside = "/" + tag, 0, [text]
-                text = ""
-                found += tag == "math" or tag == "script"
-            elif tag not in _VOID:
-                open_indices.append(len(elements))
-                outer.append(children)
-                children = element.children
-            elements.append(element)
-            if len(elements) >= MAX_ELEMENTS:
-                break
+            if tag:
+                element = Element(tag, written, index)
+                children.append(element)
+                elements.append(element)
+                parents.append(index)
+                count += 1
+                ends.append(count)
+                if tag in lifted:
+                    source = next(sources, "")
+                    if tag in _TEXTS_OF_THEIR_OWN:
+                        texts.append((count - 1, ""))
+                    if tag in SOURCE_TAGS:
+                        element.source = source
+                    else:
+                        element.children.append(source)
+                    formulas = formulas or tag == "math" or tag == "script"
+                elif tag not in _VOID:
+                    open_indices.append(index)
+                    outer.append(children)
+                    index, children = count - 1, element.children
+                elif tag == "img":
+                    texts.append((count - 1, ""))
+                if count >= MAX_ELEMENTS:
+                    break
         if text:
-            text = unescape(text) if "&" in text else text
+            if "&" in text:
+                text = unescape(text)
             children.append(text)
-            if texts is not None and not text.isspace() and open_indices[-1] >= 0:
-                texts.append((open_indices[-1], text))
-    if found:
+            if not text.isspace() and index >= 0:
+                texts.append((index, text))
+    for still_open in (index, *open_indices):
+        if still_open >= 0:
+            ends[still_open] = count
+    if formulas:
         for element in reversed(elements):
             if element.tag == "math" or element.tag == "script":
                 element.formulas += 1
             if element.formulas and element.parent_index >= 0:
                 elements[element.parent_index].formulas += element.formulas
-    return elements or [Element("html", "", -1)]
+    return top
 
 
-def _parse_attributes(written: str) -> dict[str, str]:
-    pairs = [pair.partition('="') for pair in written[:-1].split('" ')]
-    return {name.lower(): unescape(value) if "&" in value else value for name, _, value in pairs}
+def _names_mathjax(text: str | bytes) -> bool:
+    text = text.lower()
+    return any((name.encode() if isinstance(text, bytes) else name) in text for name in _MATHJAX)
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+
+
+def parse_attributes(written: str) -> dict[str, str]:
+    return {name.lower(): unescape(value) if "&" in value else value for name, value in _ATTRIBUTE.findall(written)}
 
 
 def unescape(text: str) -> str:

@@ -9,20 +9,21 @@ gold pages. What is kept is what makes the expected F1 greatest, so a page of on
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import numpy as np
 
 from openmimo.data.block_model import model
-from openmimo.data.html_tree import Element, Page
+from openmimo.data.html_tree import Element, Page, parse_attributes
 from openmimo.data.markdown import heading_level
-from openmimo.data.text_blocks import INLINE, Blocks, find_blocks
-from openmimo.data.threads import bodies_of
+from openmimo.data.text_blocks import Blocks, find_blocks
+from openmimo.data.threads import bodies_of, may_have_bodies
 
 _SKIP_ROLES = frozenset(
     "navigation banner contentinfo search complementary menu menubar dialog alertdialog toolbar".split()
 )
 _SHOWN_SHARE = 0.4  # of the page's text: an element with more is content, hidden or not
-_LEAST_TEXT = 400  # characters: with less than that there is nothing to choose from
+_LEAST_TEXT = 200  # characters: with less than that there is nothing to choose from
 _HEADINGS = frozenset(["h1", "h2", "h3", "h4", "h5", "h6"])
 _LEAST_CHANCE = 0.15  # of a heading: below it is one of an advertisement
 _MANY_DEFINITIONS = 6
@@ -34,23 +35,18 @@ _SUSPECT = re.compile(r'(?:^| )(?:role="|hidden=|aria-hidden="true|style="[^"]*(
 
 def skip_by_markup(page: Page) -> None:
     """Roles, hidden elements; renderings by MathJax 2 that stand beside their source."""
-    elements = page.elements
-    with_source = {e.parent_index for e in elements if e.tag == "script"}
+    with_source = {e.parent_index for e in page.elements if e.tag == "script"}
     sizes: list[int] = []
-    for i, element in enumerate(elements):
+    for i, element in enumerate(page.elements):
         written = element.written
         if not written:
             continue
-        may_hide = "hidden" in written or "role=" in written or "style=" in written
-        if may_hide and _SUSPECT.search(written) and element.tag not in ("html", "body", "main"):
-            attrs = element.attrs
-            if attrs.get("role", "").lower() in _SKIP_ROLES:
-                element.skip = True
-            elif "hidden" in attrs or attrs.get("aria-hidden") == "true" or _HIDDEN.search(attrs.get("style", "")):
-                element.skip = element.tag != "img" and not element.formulas
-            if element.skip:
-                sizes = sizes or _text_sizes(page)
-                element.skip = sizes[i] < 500 or sizes[i] < _SHOWN_SHARE * sizes[0]  # else a script would show it
+        if "hidden" in written or "role=" in written or "style=" in written:
+            reason = _reason_to_skip(written)
+            if reason and element.tag not in ("html", "body", "main"):
+                if reason == "role" or (element.tag != "img" and not element.formulas):
+                    sizes = sizes or _text_sizes(page)
+                    element.skip = sizes[i] < 500 or sizes[i] < _SHOWN_SHARE * sizes[0]  # else a script would show it
         if (
             with_source
             and element.parent_index in with_source
@@ -59,12 +55,25 @@ def skip_by_markup(page: Page) -> None:
             element.skip = True
 
 
+@lru_cache(maxsize=16384)
+def _reason_to_skip(written: str) -> str:
+    """What of an element's attributes keeps it out of sight: role, hidden or nothing."""
+    if not _SUSPECT.search(written):
+        return ""
+    attrs = parse_attributes(written)
+    if attrs.get("role", "").lower() in _SKIP_ROLES:
+        return "role"
+    is_hidden = "hidden" in attrs or attrs.get("aria-hidden") == "true" or _HIDDEN.search(attrs.get("style", ""))
+    return "hidden" if is_hidden else ""
+
+
 def _text_sizes(page: Page) -> list[int]:
     """Characters in each element and all below it."""
-    sizes = [len(e.source) + sum(len(c.strip()) for c in e.children if isinstance(c, str)) for e in page.elements]
-    for i in range(len(sizes) - 1, 0, -1):
-        sizes[max(page.elements[i].parent_index, 0)] += sizes[i]
-    return sizes
+    sizes = [0] * (len(page.elements) + 1)
+    for i, text in page.texts:
+        sizes[i + 1] += len(text.strip()) or len(page.elements[i].source or page.elements[i].text())
+    sums = np.cumsum(sizes)
+    return (sums[page.ends] - sums[:-1]).tolist()
 
 
 def find_main(page: Page, url: str | None = None) -> Element:
@@ -99,14 +108,15 @@ def choose(blocks: Blocks, chance: np.ndarray) -> np.ndarray:
 
 def in_posts(blocks: Blocks) -> np.ndarray:
     """(blocks,) those in the text of a post of a thread."""
+    bodies = bodies_of(blocks.page) if may_have_bodies(blocks.page, blocks.names) else []
+    if not bodies:
+        return np.zeros(len(blocks.elements), dtype=bool)
     inside = bytearray(len(blocks.page.elements))
-    bodies = bodies_of(blocks.page)
     for i in bodies:
         inside[blocks.own[i]] = 1
-    if bodies:
-        for i, element in enumerate(blocks.page.elements):
-            if element.parent_index >= 0 and inside[element.parent_index]:
-                inside[i] = 1
+    for i, parent in enumerate(blocks.page.parents):
+        if parent >= 0 and inside[parent]:
+            inside[i] = 1
     return np.array([inside[i] for i in blocks.elements], dtype=bool)
 
 
@@ -133,15 +143,26 @@ def _level_inside(element: Element) -> int:
 
 
 def definitions(blocks: Blocks, keep: np.ndarray) -> np.ndarray:
-    """(blocks,) all terms and definitions, where most of them are to be kept: such a page is a reference."""
+    """(blocks,) all terms and definitions, where most of them are to be kept: such a page is a reference; else terms whose definition
+    is kept."""
     tags = [blocks.page.elements[i].tag for i in blocks.elements]
     mine = np.array([t == "dt" or t == "dd" for t in tags])
-    return mine & (keep[mine].mean() > 0.5 if mine.sum() >= _MANY_DEFINITIONS else False)
+    if mine.sum() >= _MANY_DEFINITIONS and keep[mine].mean() > 0.5:
+        return mine
+    found = np.zeros(len(keep), dtype=bool)
+    parents = blocks.page.parents
+    for i in range(len(tags) - 2, -1, -1):
+        if tags[i] == "dt" and (keep[i + 1] or found[i + 1]):
+            term, below = blocks.elements[i], blocks.elements[i + 1]
+            while below > term and parents[below] != parents[term]:
+                below = parents[below]
+            found[i] = below > term
+    return found
 
 
 def code_between(blocks: Blocks, keep: np.ndarray) -> np.ndarray:
     """(blocks,) code and formulas that stand among blocks to keep: a listing by lines, a table of formulas."""
-    share = np.array([blocks.code[i] / blocks.chars[i] for i in blocks.elements])
+    share = np.array(blocks.code) / np.array(blocks.chars)
     kept = np.flatnonzero(keep)
     at = np.searchsorted(kept, np.arange(len(keep)))
     before = np.arange(len(keep)) - kept[np.maximum(at - 1, 0)]
@@ -152,23 +173,14 @@ def code_between(blocks: Blocks, keep: np.ndarray) -> np.ndarray:
 def keep_blocks(blocks: Blocks, keep: np.ndarray) -> None:
     """Sets `skip` on everything that holds text but none of the blocks to keep."""
     elements, own = blocks.page.elements, blocks.own
-    kept = [False] * len(elements)
-    dropped = [False] * len(elements)
-    for i, k in zip(blocks.elements, keep.tolist(), strict=True):
-        kept[i], dropped[i] = k, not k
-    alive, dead = list(kept), list(dropped)  # holds a kept block, holds a dropped one
-    for i in range(len(elements) - 1, 0, -1):
-        parent = elements[i].parent_index
-        if parent >= 0:
-            if alive[i]:
-                alive[parent] = True
-            if dead[i]:
-                dead[parent] = True
-    for i, element in enumerate(elements):
-        if element.tag in INLINE and own[i] != i:
-            if dropped[own[i]] and not alive[i]:
-                element.skip = True
-        elif dead[i] and not alive[i]:
-            element.skip = True
-        if dropped[own[i]] and alive[i]:
-            element.children = [c for c in element.children if not isinstance(c, str)]
+    ends, places = np.array(blocks.page.ends), np.arange(len(elements))
+    of_block = np.array(own)
+    kept, dropped = np.zeros((2, len(elements) + 1), dtype=np.int64)  # how many such blocks stand before each element
+    kept[np.array(blocks.elements) + 1], dropped[np.array(blocks.elements) + 1] = keep, ~keep
+    is_dropped = dropped[of_block + 1] > 0
+    kept, dropped = np.cumsum(kept), np.cumsum(dropped)
+    alive, dead = kept[ends] > kept[:-1], dropped[ends] > dropped[:-1]
+    for i in np.flatnonzero(~alive & np.where(of_block == places, dead, is_dropped)).tolist():
+        elements[i].skip = True
+    for i in np.flatnonzero(alive & is_dropped).tolist():
+        elements[i].children = [c for c in elements[i].children if not isinstance(c, str)]

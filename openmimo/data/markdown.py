@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from openmimo.data.blocks import Block, CodeSpan, inline_text, prefixed, render
-from openmimo.data.code_blocks import code_text, fence, is_gutter, language_of
-from openmimo.data.formulas import Formula, formula_of
+from openmimo.data.blocks import Block, CodeSpan, inline_text, one_paragraph, prefixed, render
+from openmimo.data.code_blocks import code_text, fence, gutter_kind, is_gutter, language_of
+from openmimo.data.formulas import Formula, formula_of, may_be_formula
 from openmimo.data.html_tree import Element
 from openmimo.data.tables import is_data_table, markdown_table
 
@@ -25,7 +26,10 @@ _BLOCKS = frozenset(
 _HEADINGS = {f"h{n}": n for n in range(1, 7)}
 _PYDOC_HEADINGS = {("strong", "title"): 1, ("td", "section-title"): 2}
 _INLINE_CODE = frozenset(["code", "tt", "kbd", "samp"])
-_BLANKS = re.compile(r"\s+")  # U+00A0 too
+_NUMBER = re.compile(r"\d{1,6}")
+_NUMBERS_ALONE = re.compile(r"(?:[ \t]*\d+[ \t]*\n?)+")  # the gutter of a listing
+_BY_TAG = _INLINE_CODE | {"math", "script", "img", "mjx-container", "pre", "sup", "sub"}
+_LEFT = _BLOCKS | {"sup", "sub", "strong"}
 _MAX_FRAMES = 24  # lists, quotes and tables nested deeper than this add no further indentation
 
 
@@ -42,16 +46,27 @@ class Frame:
 def to_markdown(root: Element, rewrite: Callable[[str], str] | None = None) -> str:
     """Markdown of the element's content; elements marked `skip` are left out. rewrite: applied to its text, not to code."""
     writer = _Writer()
-    stack: list[tuple[Element | str, bool]] = [(root, False)]
+    inline, enter, leave = writer.inline, writer.enter, writer.leave
+    stack: list = [root]
     while stack:
-        node, leaving = stack.pop()
-        if isinstance(node, str):
-            writer.inline.append(_BLANKS.sub(" ", rewrite(node) if rewrite else node))
-        elif leaving:
-            writer.leave(node)
-        elif not (node.skip and node is not root) and writer.enter(node):
-            stack.append((node, True))
-            stack.extend((child, False) for child in reversed(node.children))
+        node = stack.pop()
+        kind = node.__class__
+        if kind is str:
+            if rewrite:
+                node = rewrite(node)
+            text = " ".join(node.split())  # U+00A0 too
+            if not text:
+                inline.append(" " if node else "")
+                continue
+            if node[0].isspace():
+                text = " " + text
+            inline.append(text + " " if node[-1].isspace() else text)
+        elif kind is tuple:
+            leave(node[0])
+        elif not (node.skip and node is not root) and enter(node):
+            if node.tag in _LEFT:
+                stack.append((node,))
+            stack += node.children[::-1]
     writer.flush()
     while len(writer.frames) > 1:
         writer.leave_frame()
@@ -65,17 +80,20 @@ class _Writer:
         self.inline: list[str] = []
         self.frames: list[Frame] = [Frame(None)]
         self.lists: list[tuple[bool, int, bool]] = []  # numbered?, next number, no item yet? of each open list
+        self.has_spans = False
         self.marks: list[tuple[Element, int]] = []  # where an open <sup> or <sub> began
 
     def enter(self, element: Element) -> bool:
         """Writes what the element is by itself; True where its children are to be read too."""
         tag = element.tag
+        if tag == "br":
+            self.inline.append("\n")
+            return False
+        if tag not in _BY_TAG and _is_plain(element.written):
+            return self.enter_block(element) if tag in _BLOCKS else True
         formula = formula_of(element)
         if formula is not None:
             self.formula(formula)
-            return False
-        if tag == "br":
-            self.inline.append("\n")
             return False
         if tag == "pre":
             self.code_block(element)
@@ -105,8 +123,8 @@ class _Writer:
         elif tag in _BLOCKS:
             self.flush()
         if tag in ("ul", "ol"):
-            start = element.attrs.get("start", "")
-            self.lists.append((tag == "ol", int(start) if re.fullmatch(r"\d{1,6}", start) else 1, True))
+            start = element.attrs.get("start", "") if "start" in element.written else ""
+            self.lists.append((tag == "ol", int(start) if _NUMBER.fullmatch(start) else 1, True))
         elif tag == "tr" and self.frames[-1].kind == "table":
             self.frames[-1].rows.append([])
         if kind and len(self.frames) < _MAX_FRAMES:
@@ -160,18 +178,24 @@ class _Writer:
 
     def flush(self) -> None:
         """Ends the paragraph that is being collected."""
-        pieces, self.inline = self.inline, []
-        self.marks = [(element, 0) for element, _ in self.marks]
-        if not pieces:
+        if self.marks:
+            self.marks = [(element, 0) for element, _ in self.marks]
+        if not self.inline:
             return
+        pieces = self.inline[:]
+        self.inline.clear()
+        has_spans, self.has_spans = self.has_spans, False
         blocks = self.frames[-1].blocks
-        spans = [p for p in pieces if isinstance(p, CodeSpan)]
-        if spans and all(isinstance(p, CodeSpan) or not p.strip() for p in pieces) and self.frames[-1].kind != "cell":
+        if (
+            has_spans
+            and self.frames[-1].kind != "cell"
+            and all(isinstance(p, CodeSpan) or not p.strip() for p in pieces)
+        ):
             line = "".join(pieces).rstrip()
             if line.strip() or (blocks and blocks[-1].code_line):
                 blocks.append(Block(line, code=True, code_line=True))
             return
-        text = inline_text(pieces)
+        text = inline_text(pieces) if has_spans else one_paragraph("".join(pieces))
         if text:
             blocks.append(Block(text))
 
@@ -187,9 +211,7 @@ class _Writer:
     def code_block(self, element: Element) -> None:
         self.flush()
         code = code_text(element)
-        if code.strip() and not re.fullmatch(
-            r"(?:[ \t]*\d+[ \t]*\n?)+", code
-        ):  # numbers alone: the gutter of a listing
+        if code.strip() and not _NUMBERS_ALONE.fullmatch(code):
             self.frames[-1].blocks.append(Block(fence(code, language_of(element)), code=True))
 
     def monospace(self, element: Element) -> None:
@@ -198,6 +220,7 @@ class _Writer:
         lines = re.sub(r"[ \t]+\n", "\n", code).strip("\n").rstrip()
         if "\n" not in lines:
             is_prose = element.tag == "span" or (element.tag == "tt" and "\xa0" in element.text())
+            self.has_spans = self.has_spans or not is_prose
             self.inline.append(code if is_prose else CodeSpan(code))
             return
         self.flush()
@@ -212,7 +235,8 @@ class _Writer:
 
     def script(self, element: Element, start: int) -> None:
         """Superscript -> ^, subscript -> _; ordinals stay text and reference marks go."""
-        pieces, self.inline = self.inline[start:], self.inline[:start]
+        pieces = self.inline[start:]
+        del self.inline[start:]
         text = "".join(pieces).strip()
         if not text or re.fullmatch(r"\[[\w\s]{1,12}\]", text) or "reference" in element.classes:
             return
@@ -223,9 +247,15 @@ class _Writer:
             self.inline.append(mark + (text if len(text) == 1 or text.isdigit() and len(text) < 2 else f"{{{text}}}"))
 
 
+@lru_cache(maxsize=16384)
+def _is_plain(written: str) -> bool:
+    """Whether such attributes leave an element what its tag says: no formula, no code, no part of a listing, no heading."""
+    return not (may_be_formula(written) or "code" in written.lower() or "title" in written or gutter_kind(written))
+
+
 def heading_level(element: Element) -> int:
     """1 to 6 of a heading, pydoc's too; 0 for any other element."""
     level = _HEADINGS.get(element.tag, 0)
-    for name in element.classes if not level and element.tag in ("strong", "td") else ():
+    for name in element.classes if not level and "title" in element.written and element.tag in ("strong", "td") else ():
         level = level or _PYDOC_HEADINGS.get((element.tag, name), 0)
     return level

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from openmimo.data.html_tree import Element, Page
 
@@ -21,7 +22,8 @@ AROUND = {name: 1 << i for i, name in enumerate("article main aside footer heade
 _WORD = re.compile(r"[a-z]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _TAGS = re.compile(r"<[^>]*>")
-_FORMULA_IMAGE = re.compile(r"latex|tex\b|math|formula|equation|mimetex|eeimg", re.I)
+_FORMULA_IMAGE = re.compile(r"latex|tex\b|math|formula|equation|mimetex|eeimg")
+_FORMULA_NAMES = ("tex", "math", "formula", "equation", "eeimg")  # one is in all of these
 _WRITTEN_FORMULA = re.compile(
     r"(\\\[|\$\$|\\begin\{(?:equation|align|gather|eqnarray|multline))"
 )  # a display, in the text
@@ -31,23 +33,24 @@ _TEXT_WORD = re.compile(r"[^\W\d_]+")
 
 @dataclass
 class Blocks:
-    """elements: for each block its element's place in Page.elements; texts: for each its pieces joined by a blank.
+    """Of each block: elements: its element's place in Page.elements; texts: its pieces joined by a blank; chars, link_chars, code:
+    how many characters it has, those in links, those of code and formulas; links: how many; around: bits of AROUND; depths.
 
-    `names[i]`: what is written as class, id, role and itemprop of element i; `own`: (elements,) index of the element whose
-    block it belongs to.
+    Of each element of the page: `own`: the place of the element whose block it belongs to; `names`: what is written as its class,
+    id, role and itemprop.
     """
 
     page: Page
     elements: list[int]
     texts: list[str]
-    chars: list[int]  # of each element's own block
+    chars: list[int]
     link_chars: list[int]
+    code: list[int]
     links: list[int]
-    own: list[int]
     around: list[int]
     depths: list[int]
+    own: list[int]
     names: list[str]
-    code: list[int]  # characters of code and formulas
 
 
 def find_blocks(page: Page, url: str | None = None) -> Blocks:
@@ -56,31 +59,29 @@ def find_blocks(page: Page, url: str | None = None) -> Blocks:
     own_links = ('href="#', *((f'href="{url.partition("#")[0]}#', f'href="{name}#') if name else ()))
     elements = page.elements
     count = len(elements)
-    own, around, depths, in_link, names = [0] * count, [0] * count, [0] * count, [False] * count, [""] * count
+    own, around, depths, in_link, names = list(range(count)), [0] * count, [0] * count, [False] * count, [""] * count
     links, in_code, dead = [0] * count, [False] * count, bytearray(count)
-    for i, element in enumerate(elements):
-        parent, tag = element.parent_index, element.tag
-        linked = coded = False
-        if parent >= 0:
-            if element.skip or dead[parent]:
-                dead[i] = 1
-                continue
-            linked, coded = in_link[parent], in_code[parent]
-            around[i], depths[i] = around[parent], depths[parent] + 1
-        if tag in INLINE and parent >= 0:
+    for i, (element, parent) in enumerate(zip(elements, page.parents, strict=True)):
+        tag, written = element.tag, element.written
+        if parent < 0:
+            around[i] = AROUND.get(tag, 0)
+        elif element.skip or dead[parent]:
+            dead[i] = 1
+            continue
+        elif tag in INLINE:
             block = own[i] = own[parent]
+            around[i], depths[i], linked = around[parent], depths[parent] + 1, in_link[parent]
             if tag == "a":
-                if 'href="' in element.written and not any(link in element.written for link in own_links):
+                if 'href="' in written and not any([link in written for link in own_links]):
                     linked = True
                     links[block] += 1
-            elif tag == "code" or tag == "tt":
-                coded = True
+            in_link[i], in_code[i] = linked, in_code[parent] or tag == "code" or tag == "tt"
+            continue
         else:
-            own[i], coded = i, False
-            around[i] |= AROUND.get(tag, 0)
-            if element.written:
-                names[i] = " ".join(_NAMES.findall(element.written))
-        in_link[i], in_code[i] = linked, coded
+            depths[i], in_link[i] = depths[parent] + 1, in_link[parent]
+            around[i] = around[parent] | AROUND.get(tag, 0)
+        if written:
+            names[i] = _names(written)
     parts: dict[int, list[str]] = {}
     chars, link_chars, code = [0] * count, [0] * count, [0] * count
     for i, text in page.texts:
@@ -110,22 +111,37 @@ def find_blocks(page: Page, url: str | None = None) -> Blocks:
     for i, text in zip(order, texts, strict=True):
         if text[0] in "\\$" and _WRITTEN_FORMULA.match(text):
             code[i] = chars[i]
-    return Blocks(page, order, texts, chars, link_chars, links, own, around, depths, names, code)
+    of_blocks = ([values[i] for i in order] for values in (chars, link_chars, code, links, around, depths))
+    return Blocks(page, order, texts, *of_blocks, own, names)
+
+
+@lru_cache(maxsize=16384)
+def _names(written: str) -> str:
+    return " ".join(_NAMES.findall(written))
 
 
 def _text_of(element: Element) -> str:
     """Code as it stands; a mark for a formula; nothing for another image."""
     if element.tag == "pre":
         return _TAGS.sub("", element.source).strip()
-    return "$formula$" if element.tag != "img" or _FORMULA_IMAGE.search(element.written) else ""
+    if element.tag == "img":
+        written = element.written.lower()
+        if not any([name in written for name in _FORMULA_NAMES]) or not _FORMULA_IMAGE.search(written):
+            return ""
+    return "$formula$"
 
 
-def class_words(names: str) -> list[str]:
+@lru_cache(maxsize=16384)
+def class_words(names: str) -> tuple[str, ...]:
     """The distinct words in class and id names, camel case split: "postBody-2 post" -> body, post."""
-    return sorted(set(_WORD.findall(_CAMEL.sub("-", names).lower())))
+    lower = names.lower()
+    return tuple(sorted(set(_WORD.findall(lower if lower == names else _CAMEL.sub("-", names).lower()))))
 
 
 def text_words(text: str) -> list[str]:
     """The distinct words of a short block (at most ten words), with a mark; none of a longer one."""
-    words = _TEXT_WORD.findall(text.lower()[:120]) if len(text) < 120 else []
+    if len(text) >= 120:
+        return []
+    text = text.lower()[:120]
+    words = text.split() if text.replace(" ", "").isalpha() else _TEXT_WORD.findall(text)
     return sorted({"t:" + w for w in words}) if len(words) <= 10 else []

@@ -53,7 +53,7 @@ def reader(scripts: list[str], sources: str) -> Callable[[str], str]:
         for opening, closing, mark in pairs:
             if opening in text:
                 text = _between(text, opening, closing, mark)
-        if _QUICK.search(text):
+        if ("[" in text or "$" in text) and _QUICK.search(text):
             text = _from_bbcode(text)
             text = _WORDPRESS.sub(lambda m: f"${m[1].strip()}$", text)
         return text

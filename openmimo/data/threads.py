@@ -9,9 +9,11 @@ or the classes of the programs that most sites run. A page with fewer than two p
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
-from openmimo.data.html_tree import Element, Page
+from openmimo.data.html_tree import Element, Page, parse_attributes
 from openmimo.data.markdown import to_markdown
 
 _ITEM_TYPES = re.compile(r"schema\.org/(Question|Answer|DiscussionForumPosting|SocialMediaPosting|Comment)\b")
@@ -37,11 +39,13 @@ _ACCEPTED = re.compile(
     re.I,
 )
 _NUMBER = re.compile(r"[-−+]?\d[\d,]*(?:\.\d+)?[kK]?")
-_CERTAIN = re.compile(  # no blog or shop has these
-    r"(?:^| )(question|answer|topic-post|postbit|postbitlegacy|postcontainer|message--post|post_wrapper|cPost|ipsComment|CommentPost|topic-body crawler-post|"
-    r"bbp-reply|post has-profile|post bg[12]|post classic)(?: |$)"
+_SURE = (  # no blog or shop has these
+    r"question|answer|topic-post|postbit|postbitlegacy|postcontainer|message--post|post_wrapper|cPost|ipsComment|CommentPost|topic-body crawler-post|"
+    r"bbp-reply|post has-profile|post bg[12]|post classic"
 )
+_CERTAIN = re.compile(rf"(?:^| )({_SURE})(?: |$)")
 _MAX_POSTS = 1_000
+_MAX_NESTING = 4  # times that an element is read, on average, where posts stand in posts
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,21 @@ def posts_of(page: Page) -> list[Post]:
     roots = _roots(page)
     if len(roots) < 2:
         return []
-    posts = [_post(page, index, element) for index, element in roots[:_MAX_POSTS]]
+    posts, left = [], _MAX_NESTING * len(page.elements)
+    for index, element in roots[:_MAX_POSTS]:
+        left -= page.ends[index] - index
+        if left >= 0:
+            posts.append(_post(page, index, element))
     posts = [post for post in posts if post.text]
     return posts if len(posts) >= 2 else []
+
+
+def may_have_bodies(page: Page, names: Iterable[str]) -> bool:
+    """Whether it is worth while to look for bodies_of. names: classes in the page."""
+    joined = "\n".join(set(names))
+    if re.search(rf"(?:^|[ \n])(?:{_SURE})(?:[ \n]|$)", joined):
+        return True
+    return "itemtype=" in page.html and bool(_ITEM_TYPES.search(page.html) or _POST.search(joined.replace("\n", " ")))
 
 
 def bodies_of(page: Page) -> list[int]:
@@ -75,12 +91,21 @@ def bodies_of(page: Page) -> list[int]:
         if i in wanted or element.parent_index in inside:
             inside.add(i)
             if element.written and ("class=" in element.written or "itemprop=" in element.written):
-                if _BODY.search(element.attrs.get("class", "")) or element.attrs.get("itemprop", "") in (
-                    "text",
-                    "articleBody",
-                ):
+                if _is_body(element.written):
                     found.append(i)
     return found
+
+
+@lru_cache(maxsize=16384)
+def _is_body(written: str) -> bool:
+    attrs = parse_attributes(written)
+    return bool(_BODY.search(attrs.get("class", ""))) or attrs.get("itemprop", "") in ("text", "articleBody")
+
+
+@lru_cache(maxsize=16384)
+def _post_class(written: str) -> str:
+    match = _POST.search(parse_attributes(written).get("class", ""))
+    return match[1] if match else ""
 
 
 def _roots(page: Page) -> list[tuple[int, Element]]:
@@ -92,9 +117,9 @@ def _roots(page: Page) -> list[tuple[int, Element]]:
         if "itemtype" in element.written and _ITEM_TYPES.search(element.attrs.get("itemtype", "")):
             typed.append((index, element))
         elif "class=" in element.written and element.tag in ("div", "li", "article", "table", "tr", "section"):
-            match = _POST.search(element.attrs.get("class", ""))
-            if match:
-                by_class.setdefault(match[1], []).append((index, element))
+            name = _post_class(element.written)
+            if name:
+                by_class.setdefault(name, []).append((index, element))
     answers = by_class.get("question", []) + by_class.get("answer", [])
     if len(answers) >= 2:
         return sorted(answers, key=lambda pair: pair[0])

@@ -77,6 +77,7 @@ def test_inline_code_and_neighbouring_spans():
         ('<img src="https://s0.wp.com/latex.php?latex=a%5E2+%2B+b&amp;bg=fff">', "$a^2 + b$"),
         ('<img src="../_images/math/61abd7d2eca8bbbb2e99f1.png" alt="m a = F">', "$m a = F$"),
         ('<span data-tex="\\frac12">drawn</span>', "$\\frac12$"),
+        ('<code class="reqn">x^2</code>', "$x^2$"),
     ],
 )
 def test_formulas(html, latex):

@@ -39,6 +39,8 @@ HOSTILE = {
     "pre in pre": lambda: "<pre>" * 10_000 + "a\n b",
     "spans": lambda: "<span>" * 200_000 + "x" + "</b>" * 200_000,
     "formatting": lambda: "".join(f"<b id={i}>" for i in range(10_000)) + "<p>x" * 10_000,
+    "formatting, few tags": lambda: "<p>" + "".join(f"<b id={i}>" for i in range(3_000)) + "<p>x" * 3_000,
+    "math, wrong ends": lambda: "<math>" + "<mrow>" * 30_000 + "</x>" * 30_000 + "</math>",
     "fonts": lambda: "<font size=1>" * 5_000 + "<p>a<table><tr><td>b" * 5_000,
     "links": lambda: "".join(f"<a href={i}>x" for i in range(50_000)),
     "wrong ends": lambda: "<div><span>a</p></b></i></table></x>" * 30_000,
@@ -62,6 +64,7 @@ HOSTILE = {
     "hidden": lambda: "<div style='display:none'>" * 4_900 + "x",
     "scripts": lambda: "x<sup>2<p>y</p></sup></sub><sub><p>" * 5_000,
     "json": lambda: "<script type='application/ld+json'>" + "[" * 100_000 + "</script><p>x",
+    "posts in posts": lambda: "".join(f"<div class=answer>{WORDS}<ul><li>a" for _ in range(100)) + f"<p>{WORDS}" * 5_000,
     "posts": lambda: "<div class=post><div class=author>a</div>" * 20_000,
     "images": lambda: "<img class=latex alt='x^2' src=a>" * 50_000,
     "nul and surrogates": lambda: "<p>a\0b\ud800c\udfff\uffff\U0010ffff" * 10_000,
@@ -73,7 +76,7 @@ HOSTILE = {
     "backticks": lambda: "<pre>" + "`" * 500_000 + "</pre><code>" + "`" * 500_000,
     "headings": lambda: "<h1>" * 5_000 + "x",
 }  # fmt: skip
-SAMPLE = ["50 MB of paragraphs", "50 MB of <", "div, a million", "formatting", "quoted attributes", "wrong ends", "entities", "math", "asciimath", "pre in pre", "tex"]  # fmt: skip
+SAMPLE = ["50 MB of paragraphs", "50 MB of <", "div, a million", "formatting", "formatting, few tags", "quoted attributes", "wrong ends", "entities", "math", "asciimath", "pre in pre", "tex"]  # fmt: skip
 
 BYTES = {
     "random": bytes(random.Random(0).randrange(1, 256) for _ in range(200_000)),
