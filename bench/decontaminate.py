@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from openmimo.data.overlap import RULES, Index
+from openmimo.data.overlap.benchmarks import RULES, Index
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 BENCHMARK, PLANTED, SEED = 1_000, 400, 7

@@ -35,10 +35,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from openmimo.data import join
 from openmimo.data.document import Document
-from openmimo.data.shingles import word_ngrams
-from openmimo.data.sketch import BANDS, ROWS, near_sketch, signatures
+from openmimo.data.overlap import join
+from openmimo.data.overlap.shingles import word_ngrams
+from openmimo.data.overlap.sketch import BANDS, ROWS, near_sketch, signatures
 
 PEERS = Path(__file__).resolve().parents[1] / ".bench"
 HASHES, SEED, THRESHOLD = BANDS * ROWS, 1, 0.8

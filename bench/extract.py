@@ -28,8 +28,11 @@ ROOT = Path(__file__).parents[1]
 PAGES = ROOT.parent / "shared" / "data" / "pages"
 sys.path.insert(0, str(ROOT))
 
-from openmimo.data import block_model, main_content  # noqa: E402
-from openmimo.data.extract import extract_html  # noqa: E402
+from openmimo.data.extract import (  # noqa: E402
+    block_model,
+    extract_html,  # noqa: E402
+    main_content,
+)
 
 
 def squeeze(text: str) -> str:
@@ -137,7 +140,9 @@ def run_side(name: str, pages: list[GoldPage], repeats: int) -> tuple[list[str],
             if name == "openmimo":
                 trained = ROOT / ".bench" / f"block_model.{fold}.json"
                 held_out = pages[0].set not in ("pages", "docs", "rd") and 0 <= fold < FOLDS
-                model = block_model.read_model(trained if held_out else ROOT / "openmimo" / "data" / "block_model.json")
+                model = block_model.read_model(
+                    trained if held_out else ROOT / "openmimo" / "data" / "extract" / "block_model.json"
+                )
                 main_content.model = lambda m=model: m
             for page in group:
                 start = time.perf_counter()

@@ -65,7 +65,7 @@ def pdftotext(path: Path, *options: str) -> str:
 
 def main() -> None:
     sys.path.insert(0, str(ROOT))
-    from openmimo.data.pdf import extract_pdf
+    from openmimo.data.extract.pdf import extract_pdf
 
     OUT.mkdir(parents=True, exist_ok=True)
     limit = int(sys.argv[1]) if len(sys.argv) > 1 else 6  # pages of each package

@@ -237,23 +237,25 @@ def main() -> None:
             predicted = simulate(scenario, {name: schedule}, replay)[name].seconds
             errors[name] = round(predicted / lives[name].seconds - 1, 4)
         best = lives["naive"].seconds / ceiling(folder / "early")
+        naive = runs["naive"]
+        share = naive["rollout_s"] / (naive["rollout_s"] + naive["train_s"])
+        rows = table(lives, WORKERS, args.slots, share)
+        p50, p99 = np.quantile(naive["lengths"], (0.5, 0.99))
+        judging, kept = naive["reward_s"] / naive["rollout_s"], naive["kept"] / naive["used"]
+        for name, row in rows.items():
+            whole = runs[name]["rollout_s"] + runs[name]["train_s"]
+            row["measured_overall"] = (naive["rollout_s"] + naive["train_s"]) / whole
+        identical = (
+            len({(tuple(r["hashes"]), r["weights"]) for n, r in runs.items() if n in lives and n != "static"}) == 1
+        )
+        console.print(table_of(rows))
+        console.print(f"keep-rate {kept:.2f}, length p50 {p50:.0f} p99 {p99:.0f}, judging {judging:.1%} of naive's rollout, "
+                      f"f {share:.3f}; batches and weights of all dynamic rows identical: {identical}", highlight=False)  # fmt: skip
+        console.print("overall, measured: " + ", ".join(f"{n} {r['measured_overall']:.2f}x" for n, r in rows.items()))
+        console.print(f"ceiling of the rollout speed-up on these slots: {best:.2f}x", highlight=False)
+        console.print("simulated from the trace: " + ", ".join(f"{n} {e:+.1%}" for n, e in errors.items()))
+        keys = ("rollout_speedup", "overall_speedup", "measured_overall", "normalized_idle", "idle_ratio", "busy_idle_ratio", "waste_ratio")  # fmt: skip
         more = {} if args.rows_only else further(bench, runs)
-    naive = runs["naive"]
-    share = naive["rollout_s"] / (naive["rollout_s"] + naive["train_s"])
-    rows = table(lives, WORKERS, args.slots, share)
-    p50, p99 = np.quantile(naive["lengths"], (0.5, 0.99))
-    judging, kept = naive["reward_s"] / naive["rollout_s"], naive["kept"] / naive["used"]
-    for name, row in rows.items():
-        whole = runs[name]["rollout_s"] + runs[name]["train_s"]
-        row["measured_overall"] = (naive["rollout_s"] + naive["train_s"]) / whole
-    identical = len({(tuple(r["hashes"]), r["weights"]) for n, r in runs.items() if n in lives and n != "static"}) == 1
-    console.print(table_of(rows))
-    console.print(f"keep-rate {kept:.2f}, length p50 {p50:.0f} p99 {p99:.0f}, judging {judging:.1%} of naive's rollout, "
-                  f"f {share:.3f}; batches and weights of all dynamic rows identical: {identical}", highlight=False)  # fmt: skip
-    console.print("overall, measured: " + ", ".join(f"{n} {r['measured_overall']:.2f}x" for n, r in rows.items()))
-    console.print(f"ceiling of the rollout speed-up on these slots: {best:.2f}x", highlight=False)
-    console.print("simulated from the trace: " + ", ".join(f"{n} {e:+.1%}" for n, e in errors.items()))
-    keys = ("rollout_speedup", "overall_speedup", "measured_overall", "normalized_idle", "idle_ratio", "busy_idle_ratio", "waste_ratio")  # fmt: skip
     print(
         json.dumps(
             {

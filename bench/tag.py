@@ -4,7 +4,7 @@
 
 Pages are labelled by where they are from (bench/tag_pages.py): nobody rated them, and a manual's page may be a dull one.
 The student is trained on packages and sites that none of the test pages is of. Compared on the same test pages: the
-rules of openmimo/data/tag.py, the student, fasttext, and datatrove's FineWeb, Gopher and C4 filters, which see each page
+rules of openmimo/data/tags/tag.py, the student, fasttext, and datatrove's FineWeb, Gopher and C4 filters, which see each page
 twice: as our extractor has it and as trafilatura has it. The last line is JSON.
 """
 
@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from tag_pages import BENCH, Page, pages
 
-from openmimo.data.agreement import accuracy, calibration, confusion, confusion_lines, interval, kappa
 from openmimo.data.document import Document
-from openmimo.data.rubric import Rubric
-from openmimo.data.student import Student, train
-from openmimo.data.tag import tag
+from openmimo.data.tags.agreement import accuracy, calibration, confusion, confusion_lines, interval, kappa
+from openmimo.data.tags.rubric import Rubric
+from openmimo.data.tags.student import Student, train
+from openmimo.data.tags.tag import tag
 from openmimo.errors import UserError
 
 torch.set_num_threads(1)

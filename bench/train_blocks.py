@@ -1,6 +1,6 @@
-"""Trains the block classifier of extraction and writes openmimo/data/block_model.json; cross-validates it first.
+"""Trains the block classifier of extraction and writes openmimo/data/extract/block_model.json; cross-validates it first.
 
-    bash bench/peers/extract.sh && .bench/extract/bin/python bench/train_blocks.py [--folds] [--out openmimo/data/block_model.json]
+    bash bench/peers/extract.sh && .bench/extract/bin/python bench/train_blocks.py [--folds] [--out openmimo/data/extract/block_model.json]
 
 Gold: bench/extract_gold.py (articles, forums, news) and the documentation packages that are not reported (extract_docs.TRAIN). A block is
 content where most of its 4-word shingles are in the gold. Two rounds of gradient-boosted trees: the second sees what the first said of the
@@ -30,10 +30,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from openmimo.data.block_features import WORD_COLUMNS, context_features, features, word_features  # noqa: E402
-from openmimo.data.html_tree import parse  # noqa: E402
-from openmimo.data.main_content import choose, skip_by_markup  # noqa: E402
-from openmimo.data.text_blocks import Blocks, class_words, find_blocks, text_words  # noqa: E402
+from openmimo.data.extract.block_features import WORD_COLUMNS, context_features, features, word_features  # noqa: E402
+from openmimo.data.extract.html_tree import parse  # noqa: E402
+from openmimo.data.extract.main_content import choose, skip_by_markup  # noqa: E402
+from openmimo.data.extract.text_blocks import Blocks, class_words, find_blocks, text_words  # noqa: E402
 
 TREES = {"max_iter": 80, "learning_rate": 0.1, "max_leaf_nodes": 12, "min_samples_leaf": 60, "l2_regularization": 10.0, "max_features": 0.3, "max_bins": 96}  # fmt: skip
 SECOND = TREES | {"max_iter": 40}
@@ -200,7 +200,7 @@ def write(model: tuple, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--out", default=str(ROOT / "openmimo" / "data" / "block_model.json"))
+    parser.add_argument("--out", default=str(ROOT / "openmimo" / "data" / "extract" / "block_model.json"))
     parser.add_argument("--folds", action="store_true")
     parser.add_argument("--no-docs", action="store_true", help="without documentation pages (no docutils)")
     args = parser.parse_args()

@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from openmimo.data.urls import url_key
+from openmimo.data.overlap.urls import url_key
 
 SAME = """
 http://example.com HTTP://EXAMPLE.com:80/

@@ -36,7 +36,7 @@ def tag(
     seed: int = 0,
 ):
     """Tag documents by rules or by a student; ask a model for labels; train a student on labels and report on it."""
-    from openmimo.data.tagging import run_tag
+    from openmimo.data.tags.tagging import run_tag
 
     run_tag(
         documents, out, labels, student, teacher, model, rubric, sample, max_tokens, workers, per_minute, seed, console()
@@ -52,7 +52,7 @@ def look(
     seed: int = 0,
 ):
     """Show random documents of a tag, in the terminal and as a page."""
-    from openmimo.data.look import look as show
+    from openmimo.data.tags.look import look as show
 
     show(documents, tag or [], count, seed, chars, html, console())
 
@@ -66,7 +66,7 @@ def decontaminate(
     field: Annotated[Optional[str], typer.Option(help="The rows' field that is compared")] = None,  # noqa: UP045
 ):
     """Drop rows that overlap with benchmarks, short items and reworded copies too; say what no rule can see."""
-    from openmimo.data.decontaminate import decontaminate_file
+    from openmimo.data.overlap.decontaminate import decontaminate_file
 
     report = decontaminate_file(rows, against, out, n, similarity, field, console())
     console().print(str(report), highlight=False, markup=False)
@@ -96,8 +96,8 @@ def synth(
     prompts: Annotated[Optional[Path], typer.Option(help="A prompts file of yours [default: the package's]")] = None,  # noqa: UP045
 ):
     """Make synthetic data with any OpenAI-compatible server; solutions are verified. Goes on where it was stopped."""
-    from openmimo.data.synth import Sampling
-    from openmimo.data.synth_file import run_synth
+    from openmimo.data.synthesis.synth import Sampling
+    from openmimo.data.synthesis.synth_file import run_synth
 
     sampling = Sampling(max_tokens, temperature, top_p, seed)
     run_synth(
@@ -128,8 +128,8 @@ def curate(
     prompts: Annotated[Optional[Path], typer.Option(help="A prompts file of yours [default: the package's]")] = None,  # noqa: UP045
 ):
     """Choose RL problems: checkable, new, uncontaminated, neither too easy nor hopeless; sampled no more than needed."""
-    from openmimo.data.curate_file import run_curate
-    from openmimo.data.synth import Sampling
+    from openmimo.data.synthesis.curate_file import run_curate
+    from openmimo.data.synthesis.synth import Sampling
 
     sampling = Sampling(max_tokens, temperature, top_p, seed)
     run_curate(

@@ -74,6 +74,19 @@ ALLOWED = {  # room -> what else of ours it may import
     "model/": {"errors", "recipe", "rows", "model"},
     "judge/": {"errors", "rows", "judge"},
     "infer/": {"errors", "rows", "recipe", "model", "infer"},
+    "data/extract/": {"errors", "data.document", "data.extract"},
+    "data/overlap/": {"errors", "rows", "runs", "progress", "data.document", "data.overlap"},
+    "data/tags/": {
+        "errors",
+        "rows",
+        "runs",
+        "progress",
+        "infer.oracle",
+        "data.asking",
+        "data.document",
+        "data.overlap",
+        "data.tags",
+    },  # fmt: skip
     "train/": {"errors", "rows", "recipe", "model", "data", "train"},
     "report/": {  # fmt: skip
         "errors",

@@ -14,15 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from openmimo.data.decontaminate import decontaminate
-from openmimo.data.dedup import dedup
 from openmimo.data.document import Document, document_id, read_documents, write_documents
 from openmimo.data.extract import extract_documents
+from openmimo.data.overlap.decontaminate import decontaminate
+from openmimo.data.overlap.dedup import dedup
+from openmimo.data.overlap.urls import dedup_urls
 from openmimo.data.pack import TokenStore
 from openmimo.data.problems.build import Exercise, choose_style, draw, page
 from openmimo.data.sources import pydoc_pages, stdlib_sources
-from openmimo.data.tag import tag_documents
-from openmimo.data.urls import dedup_urls
+from openmimo.data.tags.tag import tag_documents
 from openmimo.errors import UserError
 from openmimo.judge.pool import judge_for, require_verdicts
 from openmimo.model.tokenizer import Tokenizer, train_bpe

@@ -3,7 +3,7 @@
 Code problems without tests, or whose golden program fails one, are dropped; so are problems that the SFT model solves
 in more than `max_pass_rate` of its rollouts (code too: our choice, the report drops code only when all are right). Each
 test's pass rate pools the programs of the SFT and the base model. A math problem is sampled no further once its rollouts
-to come cannot change the verdict (openmimo/data/band.py); programs are all sampled, for the tests' sake. Not done here: n-gram dedup of the problems (they are
+to come cannot change the verdict (openmimo/data/synthesis/band.py); programs are all sampled, for the tests' sake. Not done here: n-gram dedup of the problems (they are
 distinct by construction), and dropping what strong models never solve (every problem has a verified solution).
 """
 
@@ -14,7 +14,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from openmimo.data.band import Band
+from openmimo.data.synthesis.band import Band
 from openmimo.errors import UserError
 from openmimo.infer.engine import Engine, Request, generate
 from openmimo.judge.maths import MathJudge

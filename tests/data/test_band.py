@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmimo.data.band import Band
+from openmimo.data.synthesis.band import Band
 from openmimo.errors import UserError
 
 

@@ -8,12 +8,12 @@ from conftest import openmimo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmimo.data import overlap
-from openmimo.data.decontaminate import decontaminate, row_text
 from openmimo.data.document import Document
-from openmimo.data.hashes import HashSet, ngrams, row_hashes
-from openmimo.data.overlap import Hit, Index, stop_phrases
-from openmimo.data.words import batches, words_of
+from openmimo.data.overlap import benchmarks as overlap
+from openmimo.data.overlap.benchmarks import Hit, Index, stop_phrases
+from openmimo.data.overlap.decontaminate import decontaminate, row_text
+from openmimo.data.overlap.hashes import HashSet, ngrams, row_hashes
+from openmimo.data.overlap.words import batches, words_of
 from openmimo.errors import UserError
 from openmimo.rows import Problem
 

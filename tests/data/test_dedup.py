@@ -6,11 +6,11 @@ import random
 import numpy as np
 import pytest
 
-from openmimo.data import join
-from openmimo.data.dedup import dedup, dedup_exact
 from openmimo.data.document import Document
-from openmimo.data.shingles import word_ngrams
-from openmimo.data.sketch import load_sketch, near_sketch, save_sketch
+from openmimo.data.overlap import join
+from openmimo.data.overlap.dedup import dedup, dedup_exact
+from openmimo.data.overlap.shingles import word_ngrams
+from openmimo.data.overlap.sketch import load_sketch, near_sketch, save_sketch
 from openmimo.errors import UserError
 
 WORDS = [f"w{i}" for i in range(3_000)]
@@ -218,7 +218,7 @@ def test_signatures_do_not_depend_on_the_process_hash_seed(tmp_path):
     import subprocess
     import sys
 
-    program = "from openmimo.data.sketch import signatures as s; print(s(['a b c d e f g', 'one'])[0].tolist())"
+    program = "from openmimo.data.overlap.sketch import signatures as s; print(s(['a b c d e f g', 'one'])[0].tolist())"
     runs = {
         subprocess.check_output([sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed})
         for seed in ("1", "2")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from openmimo.data.asciimath import asciimath_to_latex
-from openmimo.data.charsets import decode_html
 from openmimo.data.document import Document
 from openmimo.data.extract import extract_document, extract_documents, extract_file, extract_html, extract_page
-from openmimo.data.mathml import mathml_source_to_latex
-from openmimo.data.tag import tag
+from openmimo.data.extract.asciimath import asciimath_to_latex
+from openmimo.data.extract.charsets import decode_html
+from openmimo.data.extract.mathml import mathml_source_to_latex
+from openmimo.data.tags.tag import tag
 from openmimo.errors import UserError
 
 PAGES = Path(__file__).resolve().parents[3] / "shared" / "data" / "pages"

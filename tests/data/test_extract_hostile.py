@@ -186,7 +186,7 @@ def test_the_limit_is_measured(monkeypatch):
 
 
 def test_limits_leave_ordinary_pages_alone():
-    from openmimo.data.html_limits import within_limits
+    from openmimo.data.extract.html_limits import within_limits
 
     for path in sorted(PAGES.glob("*.html")) if PAGES.is_dir() else []:
         html = path.read_text(encoding="utf-8", errors="replace")

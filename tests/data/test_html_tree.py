@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from openmimo.data import block_model
-from openmimo.data.extract import extract_html
-from openmimo.data.html_cut import cut
-from openmimo.data.html_tree import parse
-from openmimo.data.main_content import definitions
-from openmimo.data.text_blocks import find_blocks
+from openmimo.data.extract import block_model, extract_html
+from openmimo.data.extract.html_cut import cut
+from openmimo.data.extract.html_tree import parse
+from openmimo.data.extract.main_content import definitions
+from openmimo.data.extract.text_blocks import find_blocks
 
 
 def test_what_is_cut_and_what_is_lifted():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from openmimo.data.pdf import clean, extract_pdf
-from openmimo.data.pdf_layout import Piece, reading_order
+from openmimo.data.extract.pdf import clean, extract_pdf
+from openmimo.data.extract.pdf_layout import Piece, reading_order
 from openmimo.errors import UserError
 
 

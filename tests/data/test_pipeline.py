@@ -16,16 +16,16 @@ pytest.importorskip("datatrove")
 from conftest import openmimo
 from rich.console import Console
 
-from openmimo.data.decontaminate import decontaminate
-from openmimo.data.dedup import dedup
 from openmimo.data.document import Document, document_from_dict
 from openmimo.data.extract import extract_documents
+from openmimo.data.overlap.decontaminate import decontaminate
+from openmimo.data.overlap.dedup import dedup
+from openmimo.data.overlap.urls import dedup_urls
 from openmimo.data.pack import TokenStore
 from openmimo.data.pipeline.files import read_file, write_file
 from openmimo.data.pipeline.run import _publish_index, run_pipeline
 from openmimo.data.pipeline.settings import Input, load_pipeline, parse_pipeline
-from openmimo.data.tag import tag_documents
-from openmimo.data.urls import dedup_urls
+from openmimo.data.tags.tag import tag_documents
 from openmimo.errors import UserError
 from openmimo.model.tokenizer import Tokenizer, train_bpe
 

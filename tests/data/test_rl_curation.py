@@ -6,11 +6,11 @@ import pytest
 from rich.console import Console
 from test_synth import BARE, SUMS, folder, url  # noqa: F401 - fixtures
 
-from openmimo.data import curate
 from openmimo.data.asking import Asking
-from openmimo.data.band import Band
-from openmimo.data.curate_file import run_curate
-from openmimo.data.synth import Sampling
+from openmimo.data.synthesis import curate
+from openmimo.data.synthesis.band import Band
+from openmimo.data.synthesis.curate_file import run_curate
+from openmimo.data.synthesis.synth import Sampling
 from openmimo.errors import UserError
 from openmimo.rows import Problem, Test, read_rows, write_rows
 

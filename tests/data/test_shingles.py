@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from openmimo.data import shingles
-from openmimo.data.shingles import gram_hashes, word_ngrams
+from openmimo.data.overlap import shingles
+from openmimo.data.overlap.shingles import gram_hashes, word_ngrams
 
 HARD = [
     "", " ", "a", "a b", "one two three four five", "one two three four five six", "_x __ y_1", "a\u00a0b\tc\nd", "word", " word ",

@@ -9,13 +9,13 @@ import torch
 from conftest import openmimo
 from rich.console import Console
 
-from openmimo.data.agreement import accuracy, calibration, confusion, confusion_lines, interval, kappa
 from openmimo.data.asking import Asking
 from openmimo.data.document import Document
-from openmimo.data.labels import ask_labels, hold_out_report, read_labels
-from openmimo.data.look import Condition, choose, page_of
-from openmimo.data.rubric import Rubric, shown
-from openmimo.data.student import Student, features, train
+from openmimo.data.tags.agreement import accuracy, calibration, confusion, confusion_lines, interval, kappa
+from openmimo.data.tags.labels import ask_labels, hold_out_report, read_labels
+from openmimo.data.tags.look import Condition, choose, page_of
+from openmimo.data.tags.rubric import Rubric, shown
+from openmimo.data.tags.student import Student, features, train
 from openmimo.errors import UserError
 
 torch.set_num_threads(1)
@@ -223,7 +223,7 @@ def test_the_commands(tmp_path):
         )
     )
     (tmp_path / "l.jsonl").write_text("".join(json.dumps({"id": str(n)} | row) + "\n" for n, row in enumerate(labels)))
-    from openmimo.data.tagging import run_tag
+    from openmimo.data.tags.tagging import run_tag
 
     console = Console(file=(tmp_path / "log").open("w"), width=100)
     how = dict(

@@ -14,10 +14,18 @@ from miniature import TEXT
 from rich.console import Console
 
 from openmimo.data.asking import Asking, key_of, read_cache
-from openmimo.data.near import Seen
-from openmimo.data.synth import Query, Sampling, prompts, reason_to_drop, response_of, solve_queries, synthesise
-from openmimo.data.synth_file import run_synth
-from openmimo.data.verify import Verifier
+from openmimo.data.overlap.near import Seen
+from openmimo.data.synthesis.synth import (
+    Query,
+    Sampling,
+    prompts,
+    reason_to_drop,
+    response_of,
+    solve_queries,
+    synthesise,
+)
+from openmimo.data.synthesis.synth_file import run_synth
+from openmimo.data.synthesis.verify import Verifier
 from openmimo.errors import UserError
 from openmimo.infer.backends import Answer, Ask
 from openmimo.infer.load import load_engine
@@ -294,7 +302,7 @@ def test_analyses_and_writing(url, tmp_path):
 
 def test_a_teacher_whose_replies_cannot_be_read(url, tmp_path):
     """A server's model that knows sums alone is asked for labels: every page twice, then it is said."""
-    from openmimo.data.tagging import run_tag
+    from openmimo.data.tags.tagging import run_tag
 
     (tmp_path / "r.toml").write_text(
         'prompt = "{text}"\n[heads.tone]\nkind = "class"\nvalues = ["dry", "warm"]\nquestion = "?"\n'

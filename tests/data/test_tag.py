@@ -5,7 +5,7 @@ import time
 import pytest
 
 from openmimo.data.document import Document
-from openmimo.data.tag import DOMAINS, TAG_KEYS, formula_chars, tag, tag_documents
+from openmimo.data.tags.tag import DOMAINS, TAG_KEYS, formula_chars, tag, tag_documents
 
 CODE = "import os\n\ndef walk(path):\n    for name in os.listdir(path):\n        if name.endswith('.py'):\n            yield name\n"
 PROSE = "The old town lies on a river between two hills, and people have lived there for a long time. " * 8

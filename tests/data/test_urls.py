@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from openmimo.data import urls
 from openmimo.data.document import Document
-from openmimo.data.urls import canonical_url, dedup_urls, url_key
+from openmimo.data.overlap import urls
+from openmimo.data.overlap.urls import canonical_url, dedup_urls, url_key
 from openmimo.errors import UserError
 
 

@@ -22,13 +22,13 @@ import numpy as np
 from datatrove.data import Document as Row
 from datatrove.pipeline.base import PipelineStep
 
-from openmimo.data import join
 from openmimo.data.document import Document, in_batches
+from openmimo.data.overlap import join
+from openmimo.data.overlap.sketch import BANDS, Sketch, key_sketch, load_sketch, near_sketch, save_sketch, text_key
+from openmimo.data.overlap.urls import url_key
 from openmimo.data.pipeline.files import read_file, whole_file, write_file
 from openmimo.data.pipeline.settings import Input
 from openmimo.data.pipeline.steps import Function
-from openmimo.data.sketch import BANDS, Sketch, key_sketch, load_sketch, near_sketch, save_sketch, text_key
-from openmimo.data.urls import url_key
 from openmimo.errors import UserError
 
 PART, PART_CHARACTERS = 50_000, 128 << 20  # documents in a sketch: what a task holds in memory

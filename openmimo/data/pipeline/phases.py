@@ -15,6 +15,7 @@ from pathlib import Path
 
 from datatrove.pipeline.base import PipelineStep
 
+from openmimo.data.overlap.sketch import BANDS
 from openmimo.data.pipeline import settings as s
 from openmimo.data.pipeline.blocks import (
     EXACT,
@@ -31,7 +32,6 @@ from openmimo.data.pipeline.blocks import (
 )
 from openmimo.data.pipeline.files import is_local
 from openmimo.data.pipeline.steps import batch_of, function_of
-from openmimo.data.sketch import BANDS
 from openmimo.errors import UserError
 
 KINDS = {s.UrlDedup: "url", s.ExactDedup: "text", s.NearDedup: "near"}

@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cache, partial
 
-from openmimo.data.decontaminate import decontaminate
 from openmimo.data.document import Document
 from openmimo.data.extract import extract_documents
-from openmimo.data.overlap import Index
+from openmimo.data.overlap.benchmarks import Index
+from openmimo.data.overlap.decontaminate import decontaminate
 from openmimo.data.pipeline import settings as s
-from openmimo.data.tag import tag_documents
+from openmimo.data.tags.tag import tag_documents
 from openmimo.errors import UserError
 
 Function = Callable[[list[Document]], tuple[list[Document], Counter]]
@@ -51,7 +51,7 @@ def index_of(files: tuple[str, ...], n: int) -> Index:
 
 def benchmark(files: tuple[str, ...]) -> list[str]:
     """The texts of the benchmark's items: of each row the first of problem, question, prompt, query and text."""
-    from openmimo.data.decontaminate import row_text
+    from openmimo.data.overlap.decontaminate import row_text
     from openmimo.data.pipeline.files import list_files, read_rows_of
 
     return [row_text(row) for path in list_files(files) for row in read_rows_of(path)]

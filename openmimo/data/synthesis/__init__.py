@@ -1,0 +1,1 @@
+"""Text made by a model, and problems chosen by what models make of them: `synth`, `curate`."""
