@@ -120,7 +120,7 @@ class Index:
         hits: list[Hit | None] = [None] * len(texts)
         for row, item in reversed(list(zip(*self._similar(words), strict=True))):
             hits[row] = self._hit("similar", item)
-        row, which = self.whole.find(row_hashes(words))
+        row, which = self.whole.find(row_hashes(words.hash, words.first))
         for r, w in zip(row, which, strict=True):
             hits[r] = self._hit("whole", self.whole_item[w])
         plain = np.flatnonzero(words.kind != OPERATOR)
@@ -158,7 +158,7 @@ class Index:
         core = min(self.n, CORE)
         grams = ngrams(plain.hash, core)
         rows, inside = plain.rows(np.arange(len(grams))), plain.inside(np.arange(len(grams)), core)
-        same = row_hashes(plain)[rows]  # an item that comes twice is one
+        same = row_hashes(plain.hash, plain.first)[rows]  # an item that comes twice is one
         groups = np.unique(np.stack([self.benchmark[rows].astype(np.uint64), grams, same])[:, inside], axis=1)[:2]
         groups, count = np.unique(groups, axis=1, return_counts=True)
         stated = stated.take(stated.kind != OPERATOR)
@@ -174,7 +174,7 @@ class Index:
         return sums[self.n - core + 1 :][:size] > sums[:size]
 
     def _index_whole(self, words: Words) -> None:
-        hashes = row_hashes(words)
+        hashes = row_hashes(words.hash, words.first)
         written = np.diff(words.first) > 0
         for item in np.flatnonzero(~written):
             self.coverage[self.names[item]].empty += 1

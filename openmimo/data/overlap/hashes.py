@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from openmimo.data.overlap.words import Words
 
 WORD, NUMBER, OPERATOR = 1, 2, 3  # kinds of words
 RANDOM = np.random.Generator(np.random.PCG64(0)).integers(0, 1 << 64, 3, np.uint64) | np.uint64(1)
@@ -53,13 +49,11 @@ def ngrams(hashes: np.ndarray, n: int) -> np.ndarray:
     return mixed(total)
 
 
-def row_hashes(words: Words) -> np.ndarray:
-    """A hash of each text's whole sequence of words (0 where it has none)."""
+def row_hashes(hashes: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """A hash of each whole sequence hashes[first[i]:first[i + 1]] (0 where it is empty)."""
     with np.errstate(over="ignore"):
-        place = np.arange(len(words.hash)) - np.repeat(words.first[:-1], np.diff(words.first))
-        terms = mixed(words.hash + place.astype(np.uint64) * RANDOM[1])
-        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms)])
-        return sums[words.first[1:]] - sums[words.first[:-1]]
+        place = np.arange(len(hashes)) - np.repeat(first[:-1], np.diff(first))
+        return row_sums(mixed(hashes + place.astype(np.uint64) * RANDOM[1]), first)
 
 
 def row_sums(values: np.ndarray, first: np.ndarray) -> np.ndarray:
