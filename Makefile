@@ -31,7 +31,8 @@ lint: setup
 	$(BIN)/ruff format --check .
 
 bench-peers: setup
-	for script in bench/peers/*.sh; do bash "$$script" || exit 1; done
+	failed=; for script in bench/peers/*.sh; do bash "$$script" || failed="$$failed $$script"; done; \
+	if [ -n "$$failed" ]; then echo "not made:$$failed; the others are there"; exit 1; fi
 
 clean:
 	rm -rf .venv .bench runs build dist *.egg-info
