@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-_NEVER_CONTENT = [
-    *"noscript template canvas object audio video map svg dialog nav frameset applet select datalist progress meter button textarea".split()
-]
+_NEVER_CONTENT = (
+    "noscript template canvas object audio video map svg dialog nav frameset applet select datalist progress meter button textarea"
+).split()
 _MAY_BE_UNCLOSED = frozenset(
     "nav button dialog object map video audio canvas svg".split()
 )  # around the whole page, then

@@ -255,12 +255,17 @@ def _read(found: Cut, page: Page, lifted: frozenset[str]) -> list[Element | str]
         if still_open >= 0:
             ends[still_open] = count
     if formulas:
-        for element in reversed(elements):
-            if element.tag == "math" or element.tag == "script":
-                element.formulas += 1
-            if element.formulas and element.parent_index >= 0:
-                elements[element.parent_index].formulas += element.formulas
+        _count_formulas(elements)
     return top
+
+
+def _count_formulas(elements: list[Element]) -> None:
+    """Of each element: its own formula and those inside."""
+    for element in reversed(elements):
+        if element.tag == "math" or element.tag == "script":
+            element.formulas += 1
+        if element.formulas and element.parent_index >= 0:
+            elements[element.parent_index].formulas += element.formulas
 
 
 def _names_mathjax(text: str | bytes) -> bool:
