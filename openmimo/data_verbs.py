@@ -13,6 +13,10 @@ Teacher = Annotated[Optional[str], typer.Option(help="An OpenAI-compatible serve
 Model = Annotated[Optional[str], typer.Option(help="The model's name at the server")]  # noqa: UP045
 Workers = Annotated[int, typer.Option(min=1, help="Requests under way at a time")]
 PerMinute = Annotated[Optional[float], typer.Option(help="Requests begun in a minute, at most")]  # noqa: UP045
+MaxTokens = Annotated[int, typer.Option(min=1)]
+Temperature = Annotated[float, typer.Option(min=0.0)]
+TopP = Annotated[float, typer.Option(min=0.0, max=1.0)]
+Prompts = Annotated[Optional[Path], typer.Option(help="A prompts file of yours [default: the package's]")]  # noqa: UP045
 
 
 def add_verbs(data_app: typer.Typer) -> None:
@@ -85,15 +89,15 @@ def synth(
     right: Annotated[int, typer.Option(min=1, help="solve: right responses a problem, then it is asked no more")] = 1,
     budget: Annotated[int, typer.Option(min=1, help="solve: responses a problem at most")] = 8,
     least_depth: Annotated[float, typer.Option(help="analysis: least reasoning_depth of a document")] = 2.0,
-    max_tokens: Annotated[int, typer.Option(min=1)] = 4096,
-    temperature: Annotated[float, typer.Option(min=0.0)] = 0.6,
-    top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 0.95,
+    max_tokens: MaxTokens = 4096,
+    temperature: Temperature = 0.6,
+    top_p: TopP = 0.95,
     seed: int = 0,
     workers: Workers = 16,
     per_minute: PerMinute = None,
     price_in: Annotated[float, typer.Option(min=0.0, help="Of a million prompt tokens")] = 0.0,
     price_out: Annotated[float, typer.Option(min=0.0, help="Of a million response tokens")] = 0.0,
-    prompts: Annotated[Optional[Path], typer.Option(help="A prompts file of yours [default: the package's]")] = None,  # noqa: UP045
+    prompts: Prompts = None,
 ):
     """Make synthetic data with any OpenAI-compatible server; solutions are verified. Goes on where it was stopped."""
     from openmimo.data.synthesis.synth import Sampling
@@ -119,13 +123,13 @@ def curate(
     ] = None,  # noqa: UP045
     rollouts: Annotated[int, typer.Option(min=1)] = 16,
     most: Annotated[float, typer.Option(min=0.0, max=1.0, help="Largest pass rate of a math problem")] = 0.9,
-    max_tokens: Annotated[int, typer.Option(min=1)] = 4096,
-    temperature: Annotated[float, typer.Option(min=0.0)] = 1.0,
-    top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
+    max_tokens: MaxTokens = 4096,
+    temperature: Temperature = 1.0,
+    top_p: TopP = 1.0,
     seed: int = 0,
     workers: Workers = 16,
     per_minute: PerMinute = None,
-    prompts: Annotated[Optional[Path], typer.Option(help="A prompts file of yours [default: the package's]")] = None,  # noqa: UP045
+    prompts: Prompts = None,
 ):
     """Choose RL problems: checkable, new, uncontaminated, neither too easy nor hopeless; sampled no more than needed."""
     from openmimo.data.synthesis.curate_file import run_curate
