@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from openmimo import groups
+from openmimo import data_verbs, groups
 from openmimo.errors import UserError, disk_full
 from openmimo.options import InOrder, Out, Overrides, RecipePath, Source, console
 
@@ -60,7 +60,7 @@ def sft(
     run_sft(source, data, out, recipe, overrides or (), console())
 
 
-app.add_typer(groups.data_app, name="data")
+app.add_typer(data_verbs.data_app, name="data")
 app.add_typer(groups.rl_app, name="rl")
 app.add_typer(groups.mtp_app, name="mtp")
 

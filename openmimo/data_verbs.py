@@ -1,4 +1,4 @@
-"""The verbs of `openmimo data` that work on rows and documents: tag, look, decontaminate, synth, curate, export."""
+"""The verbs of `openmimo data`: over files (run, step), on rows and documents, and of the mix. As lazy as the others."""
 
 from __future__ import annotations
 
@@ -19,12 +19,10 @@ TopP = Annotated[float, typer.Option(min=0.0, max=1.0)]
 Prompts = Annotated[Optional[Path], typer.Option(help="A prompts file of yours [default: the package's]")]  # noqa: UP045
 
 
-def add_verbs(data_app: typer.Typer) -> None:
-    """Puts them into the group."""
-    for verb in (tag, look, decontaminate, synth, curate, export):
-        data_app.command(verb.__name__)(verb)
+data_app = typer.Typer(no_args_is_help=True, help="Data: from crawled pages to clean, deduplicated, tagged documents.")
 
 
+@data_app.command("tag")
 def tag(
     documents: Annotated[Path, typer.Argument(help="JSONL of documents")],
     out: Annotated[Optional[Path], typer.Option(help="The tagged documents")] = None,  # noqa: UP045
@@ -47,6 +45,7 @@ def tag(
     )  # fmt: skip
 
 
+@data_app.command("look")
 def look(
     documents: Annotated[Path, typer.Argument(help="JSONL of tagged documents")],
     tag: Annotated[Optional[list[str]], typer.Option(help="NAME=VALUE or NAME=LOW-HIGH; may come again")] = None,  # noqa: UP045
@@ -61,6 +60,7 @@ def look(
     show(documents, tag or [], count, seed, chars, html, console())
 
 
+@data_app.command("decontaminate")
 def decontaminate(
     rows: Annotated[Path, typer.Argument(help="JSONL with problem, question, prompt, query, text or messages")],
     against: Annotated[list[str], typer.Option(help="A benchmark: NAME=FILE, JSONL or a JSON list; may come again")],
@@ -76,6 +76,7 @@ def decontaminate(
     console().print(str(report), highlight=False, markup=False)
 
 
+@data_app.command("synth")
 def synth(
     kind: Annotated[str, typer.Argument(help="analysis, solve, general or creative")],
     server: Annotated[str, typer.Option(help="An OpenAI-compatible server: http://127.0.0.1:8000")],
@@ -110,6 +111,7 @@ def synth(
     )  # fmt: skip
 
 
+@data_app.command("curate")
 def curate(
     problems: Annotated[Path, typer.Argument(help="JSONL or Parquet of Problem rows")],
     out: Annotated[Path, typer.Option(help="The problems for RL; counts go to OUT.json, answers to OUT.asked")],
@@ -142,6 +144,7 @@ def curate(
     )  # fmt: skip
 
 
+@data_app.command("export")
 def export(
     problems: Annotated[Path, typer.Argument(help="JSONL or Parquet of Problem rows")],
     to: Annotated[str, typer.Option(help="verl, trl, verifiers, slime or open-instruct")],
@@ -153,3 +156,64 @@ def export(
 
     counts = export_rows(read_rows(problems, Problem), to, out)
     console().print("; ".join(f"{what}: {n:,}" for what, n in counts.items()) + f"; wrote {out}", highlight=False)
+
+
+@data_app.command("run")
+def data_run(
+    pipeline: Annotated[Path, typer.Argument(help="A pipeline in TOML, see docs/data.md", show_default=False)],
+    workers: Annotated[Optional[int], typer.Option(min=1, help="Tasks at a time [default: run.workers]")] = None,  # noqa: UP045
+):
+    """Carry out a pipeline over files: extract, deduplicate, tag, filter, pack. Goes on where it stopped."""
+    from openmimo.data.pipeline.run import run_pipeline
+    from openmimo.data.pipeline.settings import load_pipeline
+
+    loaded = load_pipeline(pipeline)
+    if workers:
+        loaded = loaded.model_copy(update={"run": loaded.run.model_copy(update={"workers": workers})})
+    run_pipeline(loaded, console())
+
+
+@data_app.command("step")
+def data_step(
+    name: Annotated[
+        str, typer.Argument(help="extract, url-dedup, exact-dedup, near-dedup, tag, decontaminate, filter, pack")
+    ],
+    files: Annotated[list[str], typer.Argument(help="JSONL, Parquet, WARC; .gz, .zst; any fsspec path; * and **")],
+    out: Annotated[str, typer.Option("--out", help="The folder to write")],
+    settings: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", help="A key of the step or of [input]: --set threshold=0.9 (repeatable)"),
+    ] = None,
+    format: Annotated[str, typer.Option(help="jsonl, jsonl.gz, jsonl.zst or parquet")] = "jsonl.zst",
+    workers: Annotated[int, typer.Option(min=1)] = 1,
+):
+    """Carry out one step over files: a pipeline of one."""
+    from openmimo.data.pipeline.run import run_pipeline
+    from openmimo.data.pipeline.settings import pipeline_of_one
+
+    run_pipeline(pipeline_of_one(name, files, out, settings or [], format, workers), console())
+
+
+@data_app.command("mix")
+def data_mix(
+    shards: Annotated[Path, typer.Argument(help="A folder of token shards: of `pack`, or runs/NAME/tokens/shards")],
+    tokens: Annotated[float, typer.Option(min=1, help="Tokens of the stage")],
+    weight: Annotated[Optional[list[str]], typer.Option(help="SOURCE=FACTOR on its natural share (repeatable)")] = None,  # noqa: UP045
+    raise_: Annotated[Optional[list[str]], typer.Option("--raise", help="ONE,TWO=SHARE of them together")] = None,  # noqa: UP045
+    add: Annotated[Optional[list[str]], typer.Option(help="SOURCE=SHARE of all tokens")] = None,  # noqa: UP045
+):
+    """Plan a stage's mix from the sources' sizes: shares, tokens, epochs, and the line for a recipe."""
+    from openmimo.data.mix import print_mix
+
+    print_mix(shards, tokens, weight or [], raise_ or [], add or [], console())
+
+
+@data_app.command("ledger")
+def data_ledger(
+    folder: Annotated[Path, typer.Argument(help="A run's folder, for example runs/tiny", show_default=False)],
+    tokens: Annotated[Optional[float], typer.Option(min=0, help="Tokens seen [default: all]")] = None,  # noqa: UP045
+):
+    """Show what a run's pre-training has consumed of each source, at any point: tokens, shares, epochs."""
+    from openmimo.train.ledger import print_ledger
+
+    print_ledger(folder, tokens, console())

@@ -1,4 +1,4 @@
-"""The verbs that have verbs of their own: `openmimo data`, `rl`, `mtp`, `judge`. As lazy as the others."""
+"""The verbs that have verbs of their own: `openmimo rl`, `mtp`, `judge`; those of `data` are in data_verbs.py. As lazy as the others."""
 
 from __future__ import annotations
 
@@ -8,79 +8,15 @@ from typing import Annotated, Optional
 
 import typer
 
-from openmimo.data_verbs import add_verbs
 from openmimo.errors import UserError
 from openmimo.options import Out, Overrides, Source, console
 
-data_app = typer.Typer(no_args_is_help=True, help="Data: from crawled pages to clean, deduplicated, tagged documents.")
-add_verbs(data_app)
 rl_app = typer.Typer(invoke_without_command=True)
 mtp_app = typer.Typer(no_args_is_help=True, help="Multi-token prediction: more layers to draft with.")
 Unsafe = Annotated[
     bool, typer.Option("--unsafe", help="Limits alone, where nothing better is offered: programs can read your files")
 ]
 judge_app = typer.Typer(no_args_is_help=True, help="Judge programs and math answers; a verdict for every test.")
-
-
-@data_app.command("run")
-def data_run(
-    pipeline: Annotated[Path, typer.Argument(help="A pipeline in TOML, see docs/data.md", show_default=False)],
-    workers: Annotated[Optional[int], typer.Option(min=1, help="Tasks at a time [default: run.workers]")] = None,  # noqa: UP045
-):
-    """Carry out a pipeline over files: extract, deduplicate, tag, filter, pack. Goes on where it stopped."""
-    from openmimo.data.pipeline.run import run_pipeline
-    from openmimo.data.pipeline.settings import load_pipeline
-
-    loaded = load_pipeline(pipeline)
-    if workers:
-        loaded = loaded.model_copy(update={"run": loaded.run.model_copy(update={"workers": workers})})
-    run_pipeline(loaded, console())
-
-
-@data_app.command("step")
-def data_step(
-    name: Annotated[
-        str, typer.Argument(help="extract, url-dedup, exact-dedup, near-dedup, tag, decontaminate, filter, pack")
-    ],
-    files: Annotated[list[str], typer.Argument(help="JSONL, Parquet, WARC; .gz, .zst; any fsspec path; * and **")],
-    out: Annotated[str, typer.Option("--out", help="The folder to write")],
-    settings: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--set", help="A key of the step or of [input]: --set threshold=0.9 (repeatable)"),
-    ] = None,
-    format: Annotated[str, typer.Option(help="jsonl, jsonl.gz, jsonl.zst or parquet")] = "jsonl.zst",
-    workers: Annotated[int, typer.Option(min=1)] = 1,
-):
-    """Carry out one step over files: a pipeline of one."""
-    from openmimo.data.pipeline.run import run_pipeline
-    from openmimo.data.pipeline.settings import pipeline_of_one
-
-    run_pipeline(pipeline_of_one(name, files, out, settings or [], format, workers), console())
-
-
-@data_app.command("mix")
-def data_mix(
-    shards: Annotated[Path, typer.Argument(help="A folder of token shards: of `pack`, or runs/NAME/tokens/shards")],
-    tokens: Annotated[float, typer.Option(min=1, help="Tokens of the stage")],
-    weight: Annotated[Optional[list[str]], typer.Option(help="SOURCE=FACTOR on its natural share (repeatable)")] = None,  # noqa: UP045
-    raise_: Annotated[Optional[list[str]], typer.Option("--raise", help="ONE,TWO=SHARE of them together")] = None,  # noqa: UP045
-    add: Annotated[Optional[list[str]], typer.Option(help="SOURCE=SHARE of all tokens")] = None,  # noqa: UP045
-):
-    """Plan a stage's mix from the sources' sizes: shares, tokens, epochs, and the line for a recipe."""
-    from openmimo.data.mix import print_mix
-
-    print_mix(shards, tokens, weight or [], raise_ or [], add or [], console())
-
-
-@data_app.command("ledger")
-def data_ledger(
-    folder: Annotated[Path, typer.Argument(help="A run's folder, for example runs/tiny", show_default=False)],
-    tokens: Annotated[Optional[float], typer.Option(min=0, help="Tokens seen [default: all]")] = None,  # noqa: UP045
-):
-    """Show what a run's pre-training has consumed of each source, at any point: tokens, shares, epochs."""
-    from openmimo.train.ledger import print_ledger
-
-    print_ledger(folder, tokens, console())
 
 
 @rl_app.callback()
